@@ -1,0 +1,163 @@
+/*
+ * From Postgres' snapshots to versions. Postgres has no hook on taking a snapshot; ExecutorStart is the first moment at which the snapshot of a statement is known, so the version is taken there and
+ * kept beside the snapshot's address until ExecutorEnd (or the end of the subtransaction in which it was taken: after an error ExecutorEnd is not called).
+ *
+ * REPEATABLE READ: one version for the transaction. A snapshot that did not come through the executor (COPY TO, expressions of PL/pgSQL) gets the newest version when it is first asked for; its caller keeps it.
+ */
+#include "cairn_frame.h"
+
+#include "executor/executor.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+#include "cairn_shared.h"
+
+typedef struct KnownSnapshot {
+    Snapshot snapshot;
+    uint64 version;
+    SubTransactionId subtransaction;
+    int uses;
+} KnownSnapshot;
+
+static ExecutorStart_hook_type previous_start;
+static ExecutorEnd_hook_type previous_end;
+static KnownSnapshot *known;
+static int known_count;
+static int known_capacity;
+static uint64 transaction_version; /* REPEATABLE READ */
+
+static KnownSnapshot *find_known(Snapshot snapshot)
+{
+    for (int i = known_count - 1; i >= 0; i--) {
+        if (known[i].snapshot == snapshot)
+            return &known[i];
+    }
+    return NULL;
+}
+
+static uint64 newest(Snapshot snapshot)
+{
+    if (IsolationIsSerializable())
+        ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+                        errmsg("cairn tables cannot be used in a SERIALIZABLE transaction"),
+                        errhint("Use REPEATABLE READ or READ COMMITTED.")));
+    if (IsolationUsesXactSnapshot()) {
+        if (transaction_version == 0) {
+            cairn_deciding_wait(snapshot);
+            transaction_version = cairn_lane_snapshot_take();
+        }
+        return transaction_version;
+    }
+    cairn_deciding_wait(snapshot);
+    return cairn_lane_snapshot_take();
+}
+
+uint64 cairn_xact_snapshot(Snapshot snapshot)
+{
+    KnownSnapshot *found;
+
+    if (!snapshot || snapshot->snapshot_type != SNAPSHOT_MVCC)
+        return 0;
+    found = find_known(snapshot);
+    if (!found)
+        return newest(snapshot);
+    if (found->version == 0)
+        found->version = newest(snapshot);
+    return found->version;
+}
+
+/* A version for a statement that may touch cairn tables, as near to its heap snapshot as can be. */
+static void remember(Snapshot snapshot)
+{
+    KnownSnapshot *found = find_known(snapshot);
+    struct wire_shared *shared = cairn_shared_or_null();
+
+    if (found) {
+        found->uses++;
+        return;
+    }
+    if (known_count == known_capacity) {
+        known_capacity = known_capacity ? known_capacity * 2 : 16;
+        known = known ? repalloc(known, known_capacity * sizeof(*known))
+                      : MemoryContextAlloc(TopMemoryContext, known_capacity * sizeof(*known));
+    }
+    known[known_count++] =
+        (KnownSnapshot){.snapshot = snapshot, .subtransaction = GetCurrentSubTransactionId(), .uses = 1};
+    if (shared && atomic_load(&shared->state) == WIRE_STORAGE_READY && !IsolationIsSerializable())
+        known[known_count - 1].version = newest(snapshot);
+}
+
+static void forget_at(int i)
+{
+    known[i] = known[--known_count];
+}
+
+static void release_if_idle(void)
+{
+    if (known_count == 0 && transaction_version == 0)
+        cairn_lane_snapshot_release();
+}
+
+static bool tracked(const QueryDesc *query, int flags)
+{
+    return !(flags & EXEC_FLAG_EXPLAIN_ONLY) && query->snapshot && query->snapshot->snapshot_type == SNAPSHOT_MVCC &&
+           query->plannedstmt->rtable != NIL && cairn_shared_or_null();
+}
+
+static void start(QueryDesc *query, int flags)
+{
+    if (tracked(query, flags))
+        remember(query->snapshot);
+    if (previous_start)
+        previous_start(query, flags);
+    else
+        standard_ExecutorStart(query, flags);
+}
+
+static void end(QueryDesc *query)
+{
+    Snapshot snapshot = tracked(query, query->estate->es_top_eflags) ? query->snapshot : NULL;
+    KnownSnapshot *found;
+
+    if (previous_end)
+        previous_end(query);
+    else
+        standard_ExecutorEnd(query);
+    found = snapshot ? find_known(snapshot) : NULL;
+    if (found && --found->uses == 0) {
+        forget_at((int) (found - known));
+        release_if_idle();
+    }
+}
+
+void cairn_snapshot_init(void)
+{
+    previous_start = ExecutorStart_hook;
+    ExecutorStart_hook = start;
+    previous_end = ExecutorEnd_hook;
+    ExecutorEnd_hook = end;
+}
+
+void cairn_snapshot_at_xact_end(void)
+{
+    known_count = 0;
+    transaction_version = 0;
+    if (cairn_shared_or_null())
+        cairn_lane_snapshot_release();
+}
+
+void cairn_snapshot_at_subxact_abort(SubTransactionId subtransaction)
+{
+    for (int i = known_count - 1; i >= 0; i--) {
+        if (known[i].subtransaction == subtransaction)
+            forget_at(i);
+    }
+}
+
+void cairn_snapshot_at_subxact_commit(SubTransactionId subtransaction, SubTransactionId parent)
+{
+    for (int i = 0; i < known_count; i++) {
+        if (known[i].subtransaction == subtransaction)
+            known[i].subtransaction = parent;
+    }
+}

@@ -1,0 +1,399 @@
+/*
+ * Requests that make a transaction's writes durable, or end it: COMMIT, SPILL, ABORT, DECIDE.
+ *
+ * A small transaction commits as one entry. A larger one, and one that prepares, writes its effects as intents first
+ * and decides them by a later entry of the same step; what a crash leaves undecided between the two is aborted at the
+ * next start. A request is judged whole before anything of it is logged: after that only a broken shard can fail it.
+ */
+#include "sb_shard_internal.h"
+
+#include "wire_key.h"
+
+#define EFFECT_SIZE_MIN 12 /* kind, length, a key */
+
+/* COMMIT and SPILL: effects whose locks the owner holds, as one or several entries. */
+struct effects {
+    struct wire_effect *list;
+    size_t count;
+    size_t size; /* encoded */
+};
+
+/* The own transaction whose intent the key carries; without a lock there must be one, and the key is locked, so that a
+ * second effect on it is noticed. */
+static int find_own_intent(struct sb_shard *shard, const struct wire_request *request, struct wire_span key,
+                           struct sb_lock **lock, uint64_t *own)
+{
+    struct sb_current current;
+    int status = sb_current_find(shard, request, key, SB_TIER_ALL, &current);
+
+    sb_buffer_close(&current.owned);
+    if (status == WIRE_E_WOULD_BLOCK)
+        status = WIRE_OK; /* aborted, the intent in flight still */
+    if (status != WIRE_OK)
+        return status;
+    *own = current.own;
+    if (*lock)
+        return WIRE_OK;
+    if (!*own)
+        return WIRE_E_NOT_LOCKED;
+    if (sb_lock_add(&shard->overlay, key, request->owner, request->subtransaction, lock) != WIRE_OK)
+        return WIRE_E_NOMEM;
+    (*lock)->intent = *own;
+    return WIRE_OK;
+}
+
+/* effect->argument: the own transaction whose intent the key carries already, or 0. */
+static int check_effect(struct sb_shard *shard, const struct wire_request *request, struct wire_effect *effect)
+{
+    struct sb_lock *lock = sb_lock_find(&shard->overlay, effect->key);
+    struct wire_item item;
+    int status;
+
+    if (effect->kind != WIRE_EFFECT_PUT && effect->kind != WIRE_EFFECT_DELETE)
+        return WIRE_E_BAD_FORMAT;
+    if (effect->kind == WIRE_EFFECT_PUT &&
+        (effect->item.size > WIRE_STORED_ITEM_MAX ||
+         wire_item_open(effect->item.data, effect->item.size, &item) != WIRE_OK || item.flags & WIRE_ITEM_DELETED))
+        return WIRE_E_BAD_FORMAT;
+    if (lock && lock->owner != request->owner)
+        return WIRE_E_NOT_LOCKED;
+    if (lock && lock->mark == shard->serial)
+        return WIRE_E_DUPLICATE;
+    effect->argument = 0;
+    if (!lock || lock->intent) {
+        status = find_own_intent(shard, request, effect->key, &lock, &effect->argument);
+        if (status != WIRE_OK)
+            return status;
+        if (effect->argument && !wire_request_owns(request, effect->argument))
+            return WIRE_E_TRANSACTION_EXISTS;
+    }
+    lock->mark = shard->serial;
+    return WIRE_OK;
+}
+
+static int read_effects(struct sb_shard *shard, const struct wire_request *request, struct wire_reader *body,
+                        struct effects *out, uint32_t *detail)
+{
+    uint64_t count = wire_read_varint(body);
+    int status;
+
+    if (body->failed || count > wire_reader_left(body) / EFFECT_SIZE_MIN)
+        return WIRE_E_SHORT_INPUT;
+    out->list = count ? sb_alloc((size_t) count * sizeof(*out->list)) : NULL;
+    if (count && !out->list)
+        return WIRE_E_NOMEM;
+    for (uint64_t i = 0; i < count; i++) {
+        *detail = (uint32_t) i;
+        status = wire_effect_read(body, &out->list[i]);
+        if (status == WIRE_OK)
+            status = check_effect(shard, request, &out->list[i]);
+        if (status != WIRE_OK)
+            return status;
+        out->count++;
+        out->size += wire_effect_size(&out->list[i]);
+    }
+    return wire_reader_finish(body);
+}
+
+/* The transaction whose intent an effect becomes: the one that the key carries already, so that a key never has two. */
+static uint64_t transaction_of(const struct wire_effect *effect, uint64_t transaction)
+{
+    return effect->argument ? effect->argument : transaction;
+}
+
+/* Write effects as intents of `transaction`, or of the own transaction that a key has an intent of already, in as many
+ * entries as they need; the first begins it if `begin`. */
+static int log_intents(struct sb_shard *shard, const struct wire_request *request, const struct effects *effects,
+                       uint64_t transaction, bool begin, uint64_t *last)
+{
+    struct wire_effect start = {.kind = WIRE_EFFECT_BEGIN, .number = transaction, .argument = request->owner};
+    struct sb_transaction record = {.id = transaction, .state = SB_TRANSACTION_PENDING, .owner = request->owner};
+    struct sb_draft draft;
+    int status = sb_draft_begin(shard, transaction, &draft);
+
+    if (status == WIRE_OK && begin) {
+        status = sb_draft_add(&draft, &start);
+        if (status == WIRE_OK)
+            status = sb_transactions_put(shard->evaluated_transactions, &record);
+    }
+    for (size_t i = 0; i < effects->count && status == WIRE_OK; i++) {
+        uint64_t wanted = transaction_of(&effects->list[i], transaction);
+        bool other = draft.header.transaction != wanted;
+
+        if (!other)
+            status = sb_draft_add(&draft, &effects->list[i]);
+        if (other || status == WIRE_E_TOO_LARGE) {
+            status = sb_draft_seal(&draft);
+            if (status == WIRE_OK)
+                status = sb_draft_begin(shard, wanted, &draft);
+            if (status == WIRE_OK)
+                status = sb_draft_add(&draft, &effects->list[i]);
+        }
+    }
+    if (status == WIRE_OK) {
+        *last = draft.header.index;
+        status = sb_draft_seal(&draft);
+    }
+    return status;
+}
+
+static uint64_t new_transaction(struct sb_shard *shard)
+{
+    return WIRE_TRANSACTION_BIT | shard->next_transaction++;
+}
+
+int sb_decide(struct sb_draft *draft, struct sb_transaction *transaction, enum sb_transaction_state state)
+{
+    struct wire_effect effect = {.number = transaction->id, .argument = transaction->decider};
+    int status;
+
+    effect.kind = state == SB_TRANSACTION_COMMITTED  ? WIRE_EFFECT_COMMIT
+                  : state == SB_TRANSACTION_PREPARED ? WIRE_EFFECT_PREPARE
+                                                     : WIRE_EFFECT_ABORT;
+    transaction->state = state;
+    transaction->version = state == SB_TRANSACTION_COMMITTED ? draft->header.version : 0;
+    status = sb_draft_add(draft, &effect);
+    if (status == WIRE_OK)
+        status = sb_transactions_put(draft->shard->evaluated_transactions, transaction);
+    if (transaction->id <= draft->shard->settled_through)
+        draft->shard->settled_through = transaction->id - 1;
+    return status;
+}
+
+/* The undecided transaction `id` of the request's owner. */
+static int own_transaction(struct sb_shard *shard, const struct wire_request *request, uint64_t id,
+                           struct sb_transaction *out)
+{
+    if (sb_transactions_get(shard->evaluated_transactions, id, out) != WIRE_OK || out->owner != request->owner ||
+        (out->state != SB_TRANSACTION_PENDING && out->state != SB_TRANSACTION_PREPARED))
+        return WIRE_E_NO_TRANSACTION;
+    return WIRE_OK;
+}
+
+static int check_own_transactions(struct sb_shard *shard, const struct wire_request *request)
+{
+    struct wire_reader ids = wire_reader_of(request->transactions.data, request->transactions.size);
+    struct sb_transaction found;
+
+    while (wire_reader_left(&ids) > 0) {
+        int status = own_transaction(shard, request, wire_read_u64(&ids), &found);
+
+        if (status != WIRE_OK)
+            return status;
+    }
+    return WIRE_OK;
+}
+
+static int decide_own(struct sb_draft *draft, const struct wire_request *request, uint64_t decider,
+                      enum sb_transaction_state state)
+{
+    struct wire_reader ids = wire_reader_of(request->transactions.data, request->transactions.size);
+    struct sb_transaction found;
+    int status = WIRE_OK;
+
+    while (wire_reader_left(&ids) > 0 && status == WIRE_OK) {
+        status = own_transaction(draft->shard, request, wire_read_u64(&ids), &found);
+        if (status == WIRE_E_NO_TRANSACTION) {
+            status = WIRE_OK; /* named twice */
+            continue;
+        }
+        found.decider = decider;
+        status = sb_decide(draft, &found, state);
+    }
+    return status;
+}
+
+/* Intents, if needed, and the entry that decides or prepares. */
+static int log_commit(struct sb_shard *shard, const struct wire_request *request, uint64_t decider,
+                      const struct effects *effects, uint64_t *version, uint64_t *last)
+{
+    size_t fixed = WIRE_ENTRY_HEADER_SIZE + SB_DRAFT_MARGIN + 32 * (request->transactions.size / 8 + 1);
+    bool intents = effects->count > 0 && (decider != 0 || effects->size + fixed > WIRE_ENTRY_MAX);
+    enum sb_transaction_state state = decider ? SB_TRANSACTION_PREPARED : SB_TRANSACTION_COMMITTED;
+    uint64_t transaction = intents ? new_transaction(shard) : 0;
+    struct sb_transaction record;
+    struct sb_draft draft;
+    int status = WIRE_OK;
+
+    if (intents)
+        status = log_intents(shard, request, effects, transaction, true, last);
+    if (status == WIRE_OK)
+        status = sb_draft_begin(shard, 0, &draft);
+    if (status == WIRE_OK && intents) {
+        status = sb_transactions_get(shard->evaluated_transactions, transaction, &record);
+        record.decider = decider;
+        if (status == WIRE_OK)
+            status = sb_decide(&draft, &record, state);
+    }
+    if (status == WIRE_OK)
+        status = decide_own(&draft, request, decider, state);
+    for (size_t i = 0; i < effects->count && !intents && status == WIRE_OK; i++)
+        status = sb_draft_add(&draft, &effects->list[i]);
+    if (status != WIRE_OK)
+        return status;
+    *version = decider ? 0 : draft.header.version;
+    *last = draft.header.index;
+    return sb_draft_seal(&draft);
+}
+
+int sb_evaluate_commit(struct sb_shard *shard, uint64_t token, const struct wire_request *request)
+{
+    struct wire_reader body = request->body;
+    struct effects effects = {0};
+    uint64_t decider = wire_read_u64(&body);
+    uint64_t version = 0;
+    uint64_t last = 0;
+    uint32_t detail = 0;
+    uint8_t bytes[8];
+    struct wire_writer w = wire_writer_of(bytes, sizeof(bytes));
+    int status = read_effects(shard, request, &body, &effects, &detail);
+
+    if (status == WIRE_OK)
+        status = check_own_transactions(shard, request);
+    if (status == WIRE_OK && (effects.count > 0 || request->transactions.size > 0)) {
+        status = log_commit(shard, request, decider, &effects, &version, &last);
+        if (status != WIRE_OK) {
+            sb_free(effects.list);
+            return status; /* entries may be under way: only a restart can tell */
+        }
+    }
+    if (status == WIRE_OK)
+        sb_lock_release(&shard->overlay, request->owner, 0);
+    sb_free(effects.list);
+    if (sb_breaks_shard(status))
+        return status;
+    if (status == WIRE_OK)
+        wire_write_u64(&w, version);
+    return sb_shard_reply(shard, token, WIRE_COMMIT, status, detail, version, (struct wire_span){bytes, w.size}, last);
+}
+
+int sb_evaluate_spill(struct sb_shard *shard, uint64_t token, const struct wire_request *request)
+{
+    struct wire_reader body = request->body;
+    struct effects effects = {0};
+    uint64_t transaction = wire_read_u64(&body);
+    bool begin = transaction == 0;
+    uint64_t last = 0;
+    uint32_t detail = 0;
+    struct sb_transaction record;
+    bool rewrites = false;
+    uint8_t bytes[9];
+    struct wire_writer w = wire_writer_of(bytes, sizeof(bytes));
+    int status = read_effects(shard, request, &body, &effects, &detail);
+
+    if (status == WIRE_OK && !begin)
+        status = own_transaction(shard, request, transaction, &record);
+    if (status == WIRE_OK && effects.count == 0)
+        status = WIRE_E_BAD_FORMAT;
+    for (size_t i = 0; i < effects.count && status == WIRE_OK; i++)
+        rewrites = rewrites || effects.list[i].argument;
+    if (status == WIRE_OK) {
+        if (begin)
+            transaction = new_transaction(shard);
+        status = log_intents(shard, request, &effects, transaction, begin, &last);
+        if (status != WIRE_OK) {
+            sb_free(effects.list);
+            return status;
+        }
+        /* From here on the intents are the locks. */
+        for (size_t i = 0; i < effects.count; i++) {
+            struct sb_lock *lock = sb_lock_find(&shard->overlay, effects.list[i].key);
+
+            if (lock)
+                sb_lock_remove(&shard->overlay, lock);
+        }
+    }
+    sb_free(effects.list);
+    if (sb_breaks_shard(status))
+        return status;
+    if (status == WIRE_OK) {
+        wire_write_u64(&w, transaction);
+        wire_write_u8(&w, rewrites);
+    }
+    return sb_shard_reply(shard, token, WIRE_SPILL, status, detail, 0, (struct wire_span){bytes, w.size}, last);
+}
+
+static int check_abort(struct sb_shard *shard, const struct wire_request *request)
+{
+    struct wire_reader body = request->body;
+    uint64_t count = wire_read_varint(&body);
+    int status;
+
+    if (body.failed || count > wire_reader_left(&body) / sizeof(uint32_t))
+        return WIRE_E_SHORT_INPUT;
+    for (uint64_t i = 0; i < count; i++) {
+        if (wire_read_u32(&body) == 0)
+            return WIRE_E_BAD_FORMAT;
+    }
+    status = wire_reader_finish(&body);
+    return status == WIRE_OK ? check_own_transactions(shard, request) : status;
+}
+
+static void release_locks(struct sb_shard *shard, const struct wire_request *request)
+{
+    struct wire_reader body = request->body;
+    uint64_t count = wire_read_varint(&body);
+
+    if (count == 0)
+        sb_lock_release(&shard->overlay, request->owner, 0);
+    for (uint64_t i = 0; i < count; i++)
+        sb_lock_release(&shard->overlay, request->owner, wire_read_u32(&body));
+}
+
+int sb_evaluate_abort(struct sb_shard *shard, uint64_t token, const struct wire_request *request)
+{
+    struct wire_span none = {NULL, 0};
+    struct sb_draft draft;
+    int status = check_abort(shard, request);
+
+    if (status != WIRE_OK)
+        return sb_shard_reply(shard, token, WIRE_ABORT, status, 0, 0, none, 0);
+    release_locks(shard, request);
+    if (request->transactions.size > 0) {
+        status = sb_draft_begin(shard, 0, &draft);
+        if (status == WIRE_OK)
+            status = decide_own(&draft, request, 0, SB_TRANSACTION_ABORTED);
+        if (status == WIRE_OK)
+            status = sb_draft_seal(&draft);
+        if (status != WIRE_OK)
+            return status;
+    }
+    /* Nobody needs to wait for an abort to be durable: a crash aborts too. */
+    return sb_shard_reply(shard, token, WIRE_ABORT, WIRE_OK, 0, 0, none, 0);
+}
+
+int sb_evaluate_decide(struct sb_shard *shard, uint64_t token, const struct wire_request *request)
+{
+    struct wire_reader body = request->body;
+    uint64_t decider = wire_read_u64(&body);
+    uint8_t commit = wire_read_u8(&body);
+    struct sb_transaction found = {0};
+    struct sb_draft draft;
+    uint64_t after = 0;
+    uint8_t bytes[8];
+    struct wire_writer w = wire_writer_of(bytes, sizeof(bytes));
+    int status = wire_reader_finish(&body);
+
+    if (status == WIRE_OK && (decider == 0 || commit > 1))
+        status = WIRE_E_BAD_FORMAT;
+    if (status != WIRE_OK)
+        return sb_shard_reply(shard, token, WIRE_DECIDE, status, 0, 0, (struct wire_span){NULL, 0}, 0);
+    status = sb_draft_begin(shard, 0, &draft);
+    while (status == WIRE_OK && sb_transactions_next(shard->evaluated_transactions, after, &found) == WIRE_OK) {
+        after = found.id;
+        if (found.state == SB_TRANSACTION_PREPARED && found.decider == decider)
+            status = sb_decide(&draft, &found, commit ? SB_TRANSACTION_COMMITTED : SB_TRANSACTION_ABORTED);
+    }
+    if (status != WIRE_OK)
+        return status;
+    if (draft.effect_count == 0) {
+        sb_draft_drop(&draft);
+        return sb_shard_reply(shard, token, WIRE_DECIDE, WIRE_E_NO_TRANSACTION, 0, 0, (struct wire_span){NULL, 0}, 0);
+    }
+    wire_write_u64(&w, draft.header.version);
+    status = sb_draft_seal(&draft);
+    if (status != WIRE_OK)
+        return status;
+    return sb_shard_reply(shard, token, WIRE_DECIDE, WIRE_OK, 0, draft.header.version,
+                          (struct wire_span){bytes, w.size}, draft.header.index);
+}

@@ -1,0 +1,286 @@
+/*
+ * Start and end from within: what is opened in which order, recovery, threads; and the same backwards.
+ *
+ * Identity -> items store -> shard and transactions -> log, whose entries above the applied index are replayed ->
+ * threads. Everything that can make RocksDB start a thread happens in a thread whose signals are all blocked, for its
+ * threads inherit the mask. Failure modes: what does not fit together is refused (another identity, a log that does not
+ * contain what the items store has applied); sb_start_close undoes whatever was opened.
+ */
+#include "sb_host.h"
+
+#include <signal.h>
+#include <stdio.h>
+
+#include "sb_meta.h"
+
+#define PATH_SIZE 1200
+
+/* A call made in a thread of its own with all signals blocked. */
+struct blocked_call {
+    int (*run)(struct sb_server *server, struct sb_fault *fault);
+    struct sb_server *server;
+    struct sb_fault *fault;
+    int status;
+};
+
+static void *run_blocked_call(void *argument)
+{
+    struct blocked_call *call = argument;
+
+    call->status = call->run(call->server, call->fault);
+    return NULL;
+}
+
+int sb_start_call_blocked(int (*run)(struct sb_server *server, struct sb_fault *fault), struct sb_server *server,
+                          struct sb_fault *fault)
+{
+    struct blocked_call call = {run, server, fault, WIRE_E_INTERNAL};
+    pthread_t thread;
+    sigset_t all;
+    sigset_t before;
+    int failed;
+
+    (void) sigfillset(&all);
+    (void) pthread_sigmask(SIG_SETMASK, &all, &before);
+    failed = pthread_create(&thread, NULL, run_blocked_call, &call);
+    if (failed == 0)
+        (void) pthread_join(thread, NULL);
+    (void) pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return failed == 0 ? call.status
+                       : sb_fault_set(fault, WIRE_E_NOMEM, "could not start a thread: %s", strerror(failed));
+}
+
+static int open_items(struct sb_server *server, struct sb_fault *fault)
+{
+    char path[PATH_SIZE + 16];
+    struct sb_rocks_options options = {
+        .path = path,
+        .block_cache_bytes = server->options.block_cache_bytes,
+        .write_buffer_bytes = server->options.write_buffer_bytes,
+        .write_buffer_count = server->options.write_buffer_count,
+        .background_threads = server->options.background_threads,
+        .rate_limit_bytes_per_s = server->options.rate_limit_bytes_per_s,
+        .max_open_files = server->options.max_open_files,
+    };
+    int status;
+
+    (void) snprintf(path, sizeof(path), "%s/items", server->path);
+    status = sb_rocks_open(&options, &server->store, fault);
+    server->store_open = status == WIRE_OK;
+    return status;
+}
+
+static int open_shard(struct sb_server *server, uint64_t *applied_index, struct sb_fault *fault)
+{
+    struct sb_shard_options options = {
+        .store = &server->store,
+        .max_in_flight_bytes = SB_IN_FLIGHT_MAX,
+        .settle_keys_max = SB_SETTLE_KEYS_MAX,
+    };
+    int status = sb_transactions_open(&server->transactions);
+
+    if (status != WIRE_OK)
+        return sb_fault_set(fault, status, "could not open the table of transactions: %s", wire_error_text(status));
+    server->reader = (struct sb_reader){&server->store, server->transactions};
+    options.transactions = server->transactions;
+    return sb_shard_open(&options, &server->shard, applied_index, fault);
+}
+
+struct replay {
+    struct sb_server *server;
+    uint64_t applied_index; /* at open */
+    uint64_t last_index;    /* applied since */
+    uint64_t term;          /* greatest seen */
+    struct sb_fault fault;  /* why an entry was refused */
+};
+
+static int replay_entry(void *context, const struct sb_log_entry *entry)
+{
+    struct replay *replay = context;
+    int status;
+
+    if (entry->group != WIRE_GROUP_LOCAL)
+        return WIRE_OK;
+    if (entry->term > replay->term)
+        replay->term = entry->term;
+    if (entry->index <= replay->last_index)
+        return WIRE_OK;
+    if (entry->index != replay->last_index + 1)
+        return sb_fault_set(&replay->fault, WIRE_E_CORRUPT,
+                            "the items store in \"%s/items\" has applied log entry %llu, but the log goes on at entry "
+                            "%llu: the two are not of one state",
+                            replay->server->path, (unsigned long long) replay->last_index,
+                            (unsigned long long) entry->index);
+    status = sb_shard_replay(replay->server->shard, entry, &replay->fault);
+    if (status != WIRE_OK && replay->fault.code == WIRE_OK)
+        (void) sb_fault_set(&replay->fault, status, "could not apply log entry %llu: %s",
+                            (unsigned long long) entry->index, wire_error_text(status));
+    replay->last_index = entry->index;
+    return status;
+}
+
+/* What was applied was durable in the log first, and the keep thread leaves the last of it there. */
+static int check_continuity(struct sb_server *server, uint64_t applied_index, struct sb_fault *fault)
+{
+    uint64_t first;
+    uint64_t last;
+
+    sb_log_bounds(server->log, WIRE_GROUP_LOCAL, &first, &last);
+    if (last >= applied_index)
+        return WIRE_OK;
+    return sb_fault_set(
+        fault, WIRE_E_CORRUPT,
+        "the log in \"%s/log\" ends at entry %llu, but the items store has applied entry %llu: log files are missing",
+        server->path, (unsigned long long) last, (unsigned long long) applied_index);
+}
+
+static int open_log(struct sb_server *server, struct replay *replay, struct sb_fault *fault)
+{
+    struct sb_log_options options = {server->options.log_segment_bytes, server->options.identity};
+    char path[PATH_SIZE + 16];
+    int status;
+
+    (void) snprintf(path, sizeof(path), "%s/log", server->path);
+    status = sb_files_system_open(path, &server->files, fault);
+    server->files_open = status == WIRE_OK;
+    if (status == WIRE_OK)
+        status = sb_log_open(&server->files, &options, replay_entry, replay, &server->log, fault);
+    if (replay->fault.code != WIRE_OK)
+        *fault = replay->fault;
+    return status == WIRE_OK ? check_continuity(server, replay->applied_index, fault) : status;
+}
+
+/* The state that replay has led to, for whoever comes before the first step. */
+static int publish_start(struct sb_server *server, const struct replay *replay, struct sb_fault *fault)
+{
+    struct sb_applied applied;
+    int status = sb_meta_applied(&server->store, false, &applied, fault);
+
+    if (status != WIRE_OK)
+        return status;
+    atomic_store(&server->shared->horizon, applied.horizon);
+    atomic_store(&server->shared->applied_version, applied.version);
+    atomic_store(&server->published.applied_index, applied.index);
+    if (replay->last_index > replay->applied_index)
+        sb_host_line(server, SB_LEVEL_LOG, "replayed log entries %llu to %llu",
+                     (unsigned long long) replay->applied_index + 1, (unsigned long long) replay->last_index);
+    return sb_shard_start(server->shard, (applied.term > replay->term ? applied.term : replay->term) + 1, sb_wall_ms(),
+                          fault);
+}
+
+static int start_thread(void *(*run)(void *), void *argument, pthread_t *thread, struct sb_fault *fault)
+{
+    int failed = pthread_create(thread, NULL, run, argument);
+
+    return failed == 0 ? WIRE_OK : sb_fault_set(fault, WIRE_E_NOMEM, "could not start a thread: %s", strerror(failed));
+}
+
+static int start_threads(struct sb_server *server, struct sb_fault *fault)
+{
+    uint32_t readers = server->options.reader_threads;
+    int status = WIRE_OK;
+
+    for (uint32_t i = 0; i < readers + 3 && status == WIRE_OK; i++) {
+        struct sb_worker *worker = i <= readers ? &server->workers[i] : NULL;
+        void *(*run)(void *) = worker ? sb_worker_main : i == readers + 1 ? sb_sync_main : sb_keep_main;
+
+        if (worker) {
+            worker->server = server;
+            worker->number = i;
+            worker->queue = i < readers ? WIRE_QUEUE_READS : WIRE_QUEUE_SCANS;
+        }
+        status = start_thread(run, worker ? (void *) worker : server, &server->threads[i], fault);
+        server->thread_count += status == WIRE_OK;
+    }
+    if (status == WIRE_OK)
+        status = start_thread(sb_shard_main, server, &server->shard_thread, fault);
+    server->shard_running = status == WIRE_OK;
+    return status;
+}
+
+int sb_start_open(struct sb_server *server, struct sb_fault *fault)
+{
+    struct replay replay = {.server = server};
+    bool made = false;
+    int status = sb_identity_open(server->path, server->options.identity, &server->directory_lock, &made, fault);
+
+    if (status == WIRE_OK)
+        status = open_items(server, fault);
+    if (status == WIRE_OK)
+        status = open_shard(server, &replay.applied_index, fault);
+    replay.last_index = replay.applied_index;
+    if (status == WIRE_OK)
+        status = open_log(server, &replay, fault);
+    if (status == WIRE_OK && made)
+        status = sb_identity_complete(server->path, server->options.identity, fault);
+    if (status == WIRE_OK)
+        status = publish_start(server, &replay, fault);
+    return status == WIRE_OK ? start_threads(server, fault) : status;
+}
+
+/* Wake every thread, whatever it sleeps on. */
+void sb_start_wake_all(struct sb_server *server)
+{
+    for (int i = 0; i < WIRE_QUEUE_COUNT; i++) {
+        struct wire_queue *queue = &server->shared->queues[i];
+
+        sb_futex_announce(&queue->event, &queue->sleepers, INT_MAX);
+    }
+    atomic_fetch_add(&server->keep_event, 1);
+    sb_futex_wake(&server->keep_event, 1);
+    sb_futex_wake(&server->sync.state, 1);
+}
+
+void sb_start_join(struct sb_server *server)
+{
+    atomic_store(&server->serving, false);
+    atomic_store(&server->stopping, true);
+    sb_start_wake_all(server);
+    if (server->shard_running)
+        (void) pthread_join(server->shard_thread, NULL);
+    atomic_store(&server->workers_stop, true);
+    atomic_store(&server->sync.state, SB_SYNC_END);
+    sb_start_wake_all(server);
+    for (size_t i = 0; i < server->thread_count; i++)
+        (void) pthread_join(server->threads[i], NULL);
+    server->shard_running = false;
+    server->thread_count = 0;
+}
+
+/* Lists left over by a failure. */
+static void free_lists(struct sb_server *server)
+{
+    struct sb_command *lists[2] = {server->commands, server->running};
+    struct sb_fetch_node *fetches[2] = {server->fetches.first, server->fetched.first};
+
+    for (int i = 0; i < 2; i++) {
+        for (struct sb_command *at = lists[i], *next; at; at = next) {
+            next = at->next;
+            sb_free(at);
+        }
+        for (struct sb_fetch_node *at = fetches[i], *next; at; at = next) {
+            next = at->next;
+            sb_free(at);
+        }
+    }
+}
+
+/* Everything but the server itself; what was never opened is skipped. */
+void sb_start_close(struct sb_server *server)
+{
+    sb_start_join(server);
+    free_lists(server);
+    sb_sync_close(server);
+    if (server->shard)
+        sb_shard_close(server->shard);
+    if (server->transactions)
+        sb_transactions_close(server->transactions);
+    if (server->store_open)
+        server->store.close(server->store.self);
+    if (server->log)
+        sb_log_close(server->log);
+    if (server->files_open)
+        sb_files_system_close(&server->files);
+    if (server->directory_lock >= 0)
+        (void) close(server->directory_lock);
+}

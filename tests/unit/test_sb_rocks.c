@@ -1,0 +1,708 @@
+/*
+ * Tests of the items store on RocksDB: the contract of struct sb_store (check_store.h), and what only files can show:
+ * what survives a loss of memory, damage, locks, limits.
+ *
+ * Started with --writer, the program is the writer that test_kill kills.
+ */
+#include "check_store.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "sb_rocks.h"
+
+static char base[256]; /* a directory of this run */
+
+struct names {
+    char list[256][64];
+    size_t count;
+};
+
+/* ---- files ---- */
+
+static const char *path_of(const char *name)
+{
+    static char paths[4][512];
+    static int next;
+    char *path = paths[next++ % 4];
+
+    snprintf(path, sizeof(paths[0]), "%s/%s", base, name);
+    return path;
+}
+
+static void list_files(const char *directory, const char *suffix, struct names *out)
+{
+    DIR *d = opendir(directory);
+    struct dirent *e;
+
+    out->count = 0;
+    while (d && (e = readdir(d))) {
+        size_t size = strlen(e->d_name);
+
+        if (e->d_name[0] == '.' || size < strlen(suffix) || strcmp(e->d_name + size - strlen(suffix), suffix) != 0)
+            continue;
+        assert_true(out->count < 256 && size < sizeof(out->list[0]));
+        memcpy(out->list[out->count++], e->d_name, size + 1);
+    }
+    if (d)
+        closedir(d);
+}
+
+static void remove_directory(const char *directory)
+{
+    struct names files;
+    char path[1024];
+
+    list_files(directory, "", &files);
+    for (size_t i = 0; i < files.count; i++) {
+        snprintf(path, sizeof(path), "%s/%s", directory, files.list[i]);
+        unlink(path);
+    }
+    rmdir(directory);
+}
+
+static void copy_file(const char *from, const char *to)
+{
+    char block[65536];
+    FILE *in = fopen(from, "rb"), *out = fopen(to, "wb");
+    size_t size;
+
+    assert_non_null(in);
+    assert_non_null(out);
+    while ((size = fread(block, 1, sizeof(block), in)) > 0)
+        assert_int_equal(fwrite(block, 1, size, out), size);
+    fclose(in);
+    assert_int_equal(fclose(out), 0);
+}
+
+/* What the files of a store say, as a power loss would leave them: nothing of the process's memory. */
+static void copy_directory(const char *from, const char *to)
+{
+    struct names files;
+    char source[1024], target[1024];
+
+    remove_directory(to);
+    assert_int_equal(mkdir(to, 0700), 0);
+    list_files(from, "", &files);
+    for (size_t i = 0; i < files.count; i++) {
+        snprintf(source, sizeof(source), "%s/%s", from, files.list[i]);
+        snprintf(target, sizeof(target), "%s/%s", to, files.list[i]);
+        copy_file(source, target);
+    }
+}
+
+static struct sb_rocks_options options_of(const char *path)
+{
+    return (struct sb_rocks_options){.path = path,
+                                     .block_cache_bytes = 8 << 20,
+                                     .write_buffer_bytes = 1 << 20,
+                                     .write_buffer_count = 2,
+                                     .background_threads = 2,
+                                     .max_open_files = 100};
+}
+
+static void open_store(const char *path, struct sb_store *out)
+{
+    struct sb_rocks_options options = options_of(path);
+    struct sb_fault fault = {0};
+    int status = sb_rocks_open(&options, out, &fault);
+
+    if (status != WIRE_OK)
+        print_error("%s\n", fault.text);
+    assert_int_equal(status, WIRE_OK);
+}
+
+static const char *fresh(const char *name)
+{
+    const char *path = path_of(name);
+
+    remove_directory(path);
+    return path;
+}
+
+/* ---- the contract ---- */
+
+static void run(void (*check)(struct sb_store *))
+{
+    struct sb_store s;
+
+    open_store(fresh("contract"), &s);
+    check(&s);
+    s.close(s.self);
+    assert_int_equal(sb_memory_blocks(), 0);
+}
+
+#define CONTRACT(name)                                                                                                 \
+    static void test_##name(void **state)                                                                              \
+    {                                                                                                                  \
+        (void) state;                                                                                                  \
+        run(check_##name);                                                                                             \
+    }
+
+CONTRACT(get)
+CONTRACT(pins)
+CONTRACT(batch_order)
+CONTRACT(refused)
+CONTRACT(multi_get)
+CONTRACT(iterate)
+CONTRACT(views)
+CONTRACT(persisted)
+CONTRACT(horizon)
+CONTRACT(status)
+
+static void test_model(void **state)
+{
+    (void) state;
+    for (uint64_t seed = 1; seed <= 3; seed++) {
+        struct sb_store s;
+
+        open_store(fresh("model"), &s);
+        check_model(&s, seed);
+        s.close(s.self);
+    }
+    assert_int_equal(sb_memory_blocks(), 0);
+}
+
+/* ---- durability ---- */
+
+/* Files hold the flushed state of both families and nothing else, whichever family was written. */
+static void test_flush_is_atomic(void **state)
+{
+    const char *path = fresh("atomic"), *copy = path_of("copy");
+    struct sb_store s, c;
+
+    (void) state;
+    open_store(path, &s);
+    copy_directory(path, copy);
+    open_store(copy, &c);
+    want_range(&c, NULL, SB_ITEMS, "", "", "", "");
+    c.close(c.self);
+
+    write_all(&s, put(SB_ITEMS, "i1", "1"), put(SB_HISTORY, "h1", "1"));
+    must_flush(&s);
+    write_all(&s, put(SB_HISTORY, "h2", "2")); /* one family alone */
+    must_flush(&s);
+    write_all(&s, put(SB_ITEMS, "i3", "3"));
+    must_flush(&s);
+    write_all(&s, put(SB_ITEMS, "i1", "lost"), put(SB_ITEMS, "i4", "lost"), put(SB_HISTORY, "h4", "lost"));
+    copy_directory(path, copy);
+    open_store(copy, &c);
+    want_range(&c, NULL, SB_ITEMS, "", "", "i1 i3", "i3 i1");
+    want_range(&c, NULL, SB_HISTORY, "", "", "h1 h2", "h2 h1");
+    want_get(&c, SB_ITEMS, "i1", "1");
+    write_all(&c, put(SB_ITEMS, "i5", "5"));
+    c.close(c.self); /* a clean close keeps what was written */
+    open_store(copy, &c);
+    want_get(&c, SB_ITEMS, "i5", "5");
+    c.close(c.self);
+    want_get(&s, SB_ITEMS, "i4", "lost");
+    s.close(s.self);
+}
+
+static void *flush_forever(void *argument)
+{
+    struct sb_store *s = argument;
+    struct sb_fault fault;
+
+    while (s->flush(s->self, &fault) == WIRE_OK)
+        ;
+    _exit(3);
+}
+
+/* Batches that touch items always and history often, memtables that fill within hundreds of them, flushes all the time.
+ * Items "h" says what history "c" must say. */
+static int writer(const char *path)
+{
+    struct sb_rocks_options options = options_of(path);
+    struct sb_fault fault = {0};
+    struct sb_store s;
+    uint64_t random = (uint64_t) getpid() * 2654435761u + 1;
+    pthread_t thread;
+    char last[16] = "none";
+
+    options.write_buffer_bytes = 64 << 10;
+    if (sb_rocks_open(&options, &s, &fault) != WIRE_OK || pthread_create(&thread, NULL, flush_forever, &s) != 0)
+        return 2;
+    for (int n = 1;; n++) {
+        char number[16], key[16];
+        struct sb_change changes[5];
+        size_t count = 3;
+
+        snprintf(number, sizeof(number), "%d", n);
+        snprintf(key, sizeof(key), "k%d", n % 1000);
+        if (model_random(&random) % 2) {
+            memcpy(last, number, sizeof(last));
+            changes[3] = put(SB_HISTORY, "c", number);
+            changes[4] = put(SB_HISTORY, key, number);
+            count = 5;
+        }
+        changes[0] = put(SB_ITEMS, "c", number);
+        changes[1] = put(SB_ITEMS, "h", last);
+        changes[2] = put(SB_ITEMS, key, number);
+        if (s.write(s.self, changes, count, &fault) != WIRE_OK || (n % 100 == 0 && write(1, ".", 1) != 1))
+            return 2;
+    }
+}
+
+/* One life of a writer: killed when it has reported `dots` times. */
+static void write_and_kill(const char *path, int dots)
+{
+    int ends[2], status;
+    char dot;
+    pid_t child;
+
+    assert_int_equal(pipe(ends), 0);
+    child = fork();
+    if (child == 0) {
+        dup2(ends[1], 1);
+        close(ends[0]);
+        execl("/proc/self/exe", "test_sb_rocks", "--writer", path, (char *) NULL);
+        _exit(4);
+    }
+    assert_true(child > 0);
+    close(ends[1]);
+    for (int i = 0; i < dots; i++)
+        assert_int_equal(read(ends[0], &dot, 1), 1);
+    kill(child, SIGKILL);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+    close(ends[0]);
+}
+
+static int number_of(struct sb_store *s, enum sb_family family, const char *key)
+{
+    struct sb_value value;
+    char digits[16] = "";
+
+    if (s->get(s->self, family, text(key), SB_TIER_ALL, &value, NULL) != WIRE_OK)
+        return 0;
+    assert_true(value.bytes.size < sizeof(digits));
+    memcpy(digits, value.bytes.data, value.bytes.size);
+    s->release(s->self, &value);
+    return atoi(digits);
+}
+
+/* Killed at any moment, amid flushes of every kind: both families stand at the same batch. */
+static void test_kill(void **state)
+{
+    const char *path = fresh("kill");
+    uint64_t random = 88172645463325252u;
+    int with_data = 0;
+
+    (void) state;
+    for (int round = 0; round < 12; round++) {
+        struct sb_store s;
+
+        write_and_kill(path, 1 + (int) (model_random(&random) % 40));
+        open_store(path, &s);
+        assert_int_equal(number_of(&s, SB_HISTORY, "c"), number_of(&s, SB_ITEMS, "h"));
+        with_data += number_of(&s, SB_ITEMS, "c") > 0;
+        s.close(s.self);
+        if (round % 4 == 3)
+            remove_directory(path); /* families empty at first */
+    }
+    assert_true(with_data > 4);
+}
+
+static void test_memory_tier(void **state)
+{
+    const char *path = fresh("tier");
+    struct sb_value value;
+    struct sb_store s;
+    char key[32];
+
+    (void) state;
+    open_store(path, &s);
+    for (int i = 0; i < 1000; i++) { /* opening reads the first block */
+        snprintf(key, sizeof(key), "filler%d", i);
+        write_all(&s, put(SB_ITEMS, key, "more than a block of eight kilobytes holds in all"));
+    }
+    write_all(&s, put(SB_ITEMS, "t1", "v"));
+    want_value(&s, s.get(s.self, SB_ITEMS, text("t1"), SB_TIER_MEMORY, &value, NULL), &value, "v"); /* memtable */
+    s.close(s.self);
+    open_store(path, &s);
+    assert_int_equal(s.get(s.self, SB_ITEMS, text("t1"), SB_TIER_MEMORY, &value, NULL), WIRE_E_WOULD_BLOCK);
+    assert_null(value.pin);
+    want_get(&s, SB_ITEMS, "t1", "v");
+    want_value(&s, s.get(s.self, SB_ITEMS, text("t1"), SB_TIER_MEMORY, &value, NULL), &value, "v");  /* cache */
+    want_value(&s, s.get(s.self, SB_ITEMS, text("t2"), SB_TIER_MEMORY, &value, NULL), &value, NULL); /* filter */
+    s.close(s.self);
+}
+
+/* A flush that cannot write says so, and what was durable before stays so. */
+static void test_flush_fails(void **state)
+{
+    const char *path = fresh("fails");
+    struct sb_fault fault = {0};
+    struct rlimit before, limit;
+    struct sb_store s;
+    uint64_t random = 1;
+
+    (void) state;
+    open_store(path, &s);
+    write_all(&s, put(SB_ITEMS, "f1", "kept"));
+    must_flush(&s);
+    for (int i = 0; i < 100; i++) { /* more than the limit, and not compressible */
+        uint64_t noise[512];
+        struct sb_change change = {SB_PUT, SB_HISTORY, text("f2"), {(const uint8_t *) noise, sizeof(noise)}};
+        char key[16];
+
+        for (int k = 0; k < 512; k++)
+            noise[k] = model_random(&random);
+        snprintf(key, sizeof(key), "n%d", i);
+        change.key = text(key);
+        assert_int_equal(s.write(s.self, &change, 1, &fault), WIRE_OK);
+    }
+    write_all(&s, put(SB_ITEMS, "f1", "lost"));
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    limit = before;
+    limit.rlim_cur = 64 << 10;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    assert_int_equal(s.flush(s.self, &fault), WIRE_E_IO);
+    assert_int_equal(fault.code, WIRE_E_IO);
+    assert_non_null(strstr(fault.text, path)); /* the file is named */
+    want_persisted(&s, "f1", "kept");
+    want_get(&s, SB_ITEMS, "f1", "lost");
+    copy_directory(path, path_of("copy"));
+    s.close(s.self);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    open_store(path_of("copy"), &s);
+    want_get(&s, SB_ITEMS, "f1", "kept");
+    want_range(&s, NULL, SB_HISTORY, "", "", "", "");
+    s.close(s.self);
+}
+
+/* ---- damage ---- */
+
+enum { DAMAGE_KEYS = 400, DAMAGE_VALUE = 100 };
+
+static void damage_item(int n, char key[16], char value[DAMAGE_VALUE + 1])
+{
+    snprintf(key, 16, "d%04d", n);
+    for (int i = 0; i < DAMAGE_VALUE; i++)
+        value[i] = (char) ('a' + (n * 31 + i * n) % 26);
+    value[DAMAGE_VALUE] = 0;
+}
+
+static void fill_for_damage(const char *path)
+{
+    char key[16], value[DAMAGE_VALUE + 1];
+    struct sb_store s;
+
+    open_store(path, &s);
+    for (int n = 0; n < DAMAGE_KEYS; n++) {
+        damage_item(n, key, value);
+        write_all(&s, put(SB_ITEMS, key, value));
+    }
+    must_flush(&s);
+    must_compact(&s);
+    s.close(s.self);
+}
+
+static void flip_byte(const char *path, long offset)
+{
+    FILE *f = fopen(path, "r+b");
+    int byte;
+
+    assert_non_null(f);
+    assert_int_equal(fseek(f, offset, SEEK_SET), 0);
+    byte = fgetc(f);
+    assert_int_equal(fseek(f, offset, SEEK_SET), 0);
+    fputc(byte ^ 0x20, f);
+    assert_int_equal(fclose(f), 0);
+}
+
+/* Every read gives the right value or says WIRE_E_CORRUPT and names the file. Returns how often it said so. */
+static int read_damaged(struct sb_store *s)
+{
+    char key[16], value[DAMAGE_VALUE + 1];
+    struct sb_fault fault;
+    struct sb_value read;
+    struct sb_iterator *it;
+    int corrupt = 0, n = 0;
+
+    for (int i = 0; i < DAMAGE_KEYS; i++) {
+        struct wire_span span = {(const uint8_t *) key, 5};
+        int status, code;
+
+        damage_item(i, key, value);
+        memset(&fault, 0, sizeof(fault));
+        status = s->get(s->self, SB_ITEMS, span, SB_TIER_ALL, &read, &fault);
+        if (status == WIRE_E_CORRUPT) {
+            corrupt++;
+            assert_non_null(strstr(fault.text, ".sst"));
+        } else {
+            want_value(s, status, &read, value);
+        }
+        assert_int_equal(s->multi_get(s->self, SB_ITEMS, &span, 1, &read, &code, &fault), status);
+        assert_int_equal(code, status);
+        s->release(s->self, &read);
+    }
+    assert_int_equal(s->iterate(s->self, NULL, SB_ITEMS, nothing, nothing, &it, &fault), WIRE_OK);
+    for (it->seek(it->self, nothing); it->valid(it->self); it->next(it->self)) {
+        damage_item(n++, key, value);
+        assert_int_equal(wire_span_compare(it->key(it->self), text(key)), 0);
+        assert_int_equal(wire_span_compare(it->value(it->self), text(value)), 0);
+    }
+    assert_int_equal(it->status(it->self, &fault), n == DAMAGE_KEYS ? WIRE_OK : WIRE_E_CORRUPT);
+    it->close(it->self);
+    return corrupt;
+}
+
+/* A flipped bit anywhere in a table file. */
+static void test_damage(void **state)
+{
+    const char *path = fresh("damage");
+    struct sb_rocks_options options = options_of(path_of("copy"));
+    int opened_corrupt = 0, read_corrupt = 0;
+    struct names tables = {.count = 0};
+    struct stat status;
+    char file[600], table[600];
+
+    (void) state;
+    fill_for_damage(path);
+    list_files(path, ".sst", &tables);
+    assert_int_equal(tables.count, 1);
+    for (size_t i = 0; i < tables.count; i++) {
+        snprintf(table, sizeof(table), "%s/%s", path, tables.list[i]);
+        assert_int_equal(stat(table, &status), 0);
+        snprintf(file, sizeof(file), "%s/%s", options.path, tables.list[i]);
+        for (long offset = 0; offset < status.st_size; offset += 1 + status.st_size / 100) {
+            struct sb_fault fault = {0};
+            struct sb_store s;
+            int opened;
+
+            copy_directory(path, options.path);
+            flip_byte(file, offset);
+            options.verify_all_checksums = offset % 2;
+            opened = sb_rocks_open(&options, &s, &fault);
+            if (opened != WIRE_OK) {
+                assert_int_equal(opened, WIRE_E_CORRUPT);
+                assert_non_null(
+                    strstr(fault.text, options.path)); /* of damaged properties RocksDB names the MANIFEST */
+                opened_corrupt++;
+                continue;
+            }
+            read_corrupt += read_damaged(&s) > 0;
+            s.close(s.self);
+        }
+    }
+    assert_true(opened_corrupt > 0 && read_corrupt > 10);
+    assert_int_equal(sb_memory_blocks(), 0);
+}
+
+/* A file that is shorter, or gone, is noticed at open. */
+static void test_lost_table(void **state)
+{
+    const char *path = fresh("lost");
+    struct sb_rocks_options options = options_of(path_of("copy"));
+    struct sb_fault fault = {0};
+    struct names tables;
+    struct sb_store s;
+    char file[600];
+
+    (void) state;
+    fill_for_damage(path);
+    list_files(path, ".sst", &tables);
+    for (size_t i = 0; i < tables.count; i++) {
+        snprintf(file, sizeof(file), "%s/%s", options.path, tables.list[i]);
+        copy_directory(path, options.path);
+        assert_int_equal(truncate(file, 100), 0);
+        assert_int_equal(sb_rocks_open(&options, &s, &fault), WIRE_E_CORRUPT);
+        copy_directory(path, options.path);
+        assert_int_equal(unlink(file), 0);
+        assert_int_equal(sb_rocks_open(&options, &s, &fault), WIRE_E_CORRUPT);
+    }
+    assert_int_equal(sb_memory_blocks(), 0);
+}
+
+/* A compaction that meets damage says so, and the store takes no more writes. */
+static void test_compaction_meets_damage(void **state)
+{
+    const char *path = fresh("meets");
+    struct sb_fault fault = {0};
+    struct sb_change change = put(SB_HISTORY, "d9", "x");
+    struct names tables;
+    struct sb_store s;
+    char file[600];
+
+    (void) state;
+    fill_for_damage(path);
+    list_files(path, ".sst", &tables);
+    assert_int_equal(tables.count, 1);
+    snprintf(file, sizeof(file), "%s/%s", path, tables.list[0]);
+    flip_byte(file, 3000);
+    open_store(path, &s);
+    write_all(&s, put(SB_ITEMS, "d0000", "new"), put(SB_ITEMS, "d0399", "new"));
+    must_flush(&s);
+    assert_int_equal(s.compact(s.self, nothing, nothing, &fault), WIRE_E_CORRUPT);
+    assert_non_null(strstr(fault.text, ".sst"));
+    assert_int_equal(s.write(s.self, &change, 1, &fault), WIRE_E_CORRUPT);
+    assert_int_equal(s.flush(s.self, &fault), WIRE_E_CORRUPT);
+    s.close(s.self);
+}
+
+/* ---- open ---- */
+
+static void test_second_open(void **state)
+{
+    const char *path = fresh("second");
+    struct sb_rocks_options options = options_of(path);
+    struct sb_fault fault = {0};
+    struct sb_store s, second;
+
+    (void) state;
+    open_store(path, &s);
+    assert_int_equal(sb_rocks_open(&options, &second, &fault), WIRE_E_IO);
+    assert_non_null(strstr(fault.text, "LOCK"));
+    write_all(&s, put(SB_ITEMS, "still", "works"));
+    must_flush(&s);
+    s.close(s.self);
+    assert_int_equal(sb_rocks_open(&options, &second, &fault), WIRE_OK);
+    want_get(&second, SB_ITEMS, "still", "works");
+    second.close(second.self);
+    assert_int_equal(sb_memory_blocks(), 0);
+}
+
+static void test_bad_options(void **state)
+{
+    const struct sb_rocks_options good = options_of(fresh("bad"));
+    struct sb_rocks_options bad[6] = {good, good, good, good, good, good};
+    struct sb_fault fault;
+    struct sb_store s;
+
+    (void) state;
+    bad[0].write_buffer_bytes = 1;
+    bad[1].write_buffer_count = 1;
+    bad[2].background_threads = 0;
+    bad[3].max_open_files = 0;
+    bad[4].max_open_files = UINT32_MAX;
+    bad[5].rate_limit_bytes_per_s = UINT64_MAX;
+    for (int i = 0; i < 6; i++) {
+        memset(&fault, 0, sizeof(fault));
+        assert_int_equal(sb_rocks_open(&bad[i], &s, &fault), WIRE_E_CONFIG);
+        assert_int_equal(fault.code, WIRE_E_CONFIG);
+    }
+    bad[0] = good;
+    bad[0].path = path_of("no/such/parent");
+    assert_int_equal(sb_rocks_open(&bad[0], &s, &fault), WIRE_E_IO);
+    bad[0] = good;
+    bad[0].rate_limit_bytes_per_s = 100 << 20;
+    bad[0].verify_all_checksums = true;
+    assert_int_equal(sb_rocks_open(&bad[0], &s, &fault), WIRE_OK);
+    check_get(&s);
+    must_flush(&s);
+    s.close(s.self);
+}
+
+static void test_no_memory(void **state)
+{
+    const char *path = fresh("memory");
+    struct sb_rocks_options options = options_of(path);
+    struct wire_span keys[100];
+    struct sb_value values[100];
+    int codes[100];
+    struct sb_fault fault = {0};
+    struct sb_iterator *it;
+    struct sb_store s;
+    void *view;
+
+    (void) state;
+    sb_memory_fail_at(1);
+    assert_int_equal(sb_rocks_open(&options, &s, &fault), WIRE_E_NOMEM);
+    assert_int_equal(sb_memory_blocks(), 0);
+    open_store(path, &s);
+    for (int i = 0; i < 100; i++)
+        keys[i] = text("key");
+    sb_memory_fail_at(1);
+    assert_int_equal(s.multi_get(s.self, SB_ITEMS, keys, 100, values, codes, &fault), WIRE_E_NOMEM);
+    assert_int_equal(codes[99], WIRE_E_NOMEM);
+    sb_memory_fail_at(1);
+    assert_int_equal(s.view_open(s.self, &view, &fault), WIRE_E_NOMEM);
+    sb_memory_fail_at(1);
+    assert_int_equal(s.iterate(s.self, NULL, SB_ITEMS, nothing, nothing, &it, &fault), WIRE_E_NOMEM);
+    sb_memory_fail_at(0);
+    check_get(&s);
+    s.close(s.self);
+    assert_int_equal(sb_memory_blocks(), 0);
+}
+
+/* A batch larger than a memtable, and a value of the largest size. */
+static void test_large(void **state)
+{
+    enum { SIZE = 900 * 1024 };
+    uint8_t *value = malloc(SIZE);
+    struct sb_change changes[4];
+    struct sb_fault fault = {0};
+    struct sb_value read;
+    struct sb_store s;
+    static const char *const keys[] = {"l1", "l2", "l3", "l4"};
+    uint64_t random = 7;
+
+    (void) state;
+    assert_non_null(value);
+    for (size_t i = 0; i < SIZE; i++)
+        value[i] = (uint8_t) model_random(&random);
+    for (int i = 0; i < 4; i++)
+        changes[i] = (struct sb_change){SB_PUT, i % 2 ? SB_HISTORY : SB_ITEMS, text(keys[i]), {value, SIZE}};
+    open_store(fresh("large"), &s);
+    for (int round = 0; round < 3; round++)
+        assert_int_equal(s.write(s.self, changes, 4, &fault), WIRE_OK);
+    must_flush(&s);
+    must_compact(&s);
+    assert_int_equal(s.get(s.self, SB_HISTORY, text("l2"), SB_TIER_ALL, &read, &fault), WIRE_OK);
+    assert_int_equal(read.bytes.size, SIZE);
+    assert_memory_equal(read.bytes.data, value, SIZE);
+    s.release(s.self, &read);
+    s.close(s.self);
+    free(value);
+}
+
+static int make_base(void **state)
+{
+    (void) state;
+    snprintf(base, sizeof(base), "%s/test_sb_rocks.XXXXXX", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
+    return mkdtemp(base) ? 0 : -1;
+}
+
+static int remove_base(void **state)
+{
+    struct names names;
+    char path[512];
+
+    (void) state;
+    list_files(base, "", &names);
+    for (size_t i = 0; i < names.count; i++) {
+        snprintf(path, sizeof(path), "%s/%s", base, names.list[i]);
+        remove_directory(path);
+    }
+    return rmdir(base);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_get),         cmocka_unit_test(test_pins),
+        cmocka_unit_test(test_batch_order), cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_multi_get),   cmocka_unit_test(test_iterate),
+        cmocka_unit_test(test_views),       cmocka_unit_test(test_persisted),
+        cmocka_unit_test(test_horizon),     cmocka_unit_test(test_status),
+        cmocka_unit_test(test_model),       cmocka_unit_test(test_flush_is_atomic),
+        cmocka_unit_test(test_kill),        cmocka_unit_test(test_memory_tier),
+        cmocka_unit_test(test_flush_fails), cmocka_unit_test(test_damage),
+        cmocka_unit_test(test_lost_table),  cmocka_unit_test(test_compaction_meets_damage),
+        cmocka_unit_test(test_second_open), cmocka_unit_test(test_bad_options),
+        cmocka_unit_test(test_no_memory),   cmocka_unit_test(test_large),
+    };
+
+    if (argc == 3 && strcmp(argv[1], "--writer") == 0)
+        return writer(argv[2]);
+    return cmocka_run_group_tests(tests, make_base, remove_base);
+}
