@@ -184,7 +184,7 @@ Size cairn_input_key(const CairnItemCall *call, CairnItemInput *input, uint8 *ke
 
 Size cairn_input_key_object(const CairnItemCall *call, Jsonb *object, bool lenient, CairnItemInput *out, uint8 *key)
 {
-    cairn_input_split(call, object, "key", out);
+    cairn_input_split(call, object, lenient ? "item" : "key", out);
     for (int i = 0; i < call->table->column_count && !lenient; i++)
         if (out->present[i] && !call->table->columns[i].key_position)
             ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),

@@ -8,6 +8,7 @@
 
 #include "nodes/bitmapset.h"
 #include "utils/acl.h"
+#include "utils/array.h"
 #include "utils/jsonb.h"
 
 #include "cairn_lane.h"
@@ -115,6 +116,17 @@ typedef struct CairnRuleWrite {
     const CairnItemTerms *terms;
 } CairnRuleWrite;
 void cairn_item_write_by_rules(const CairnItemCall *call, const CairnRuleWrite *write, CairnItemImages *images);
+
+/* --- reads: cairn_item_read.c, cairn_item_range.c --- */
+
+/* The command id up to which own writes are visible to a read that begins now. */
+CommandId cairn_item_read_command(void);
+/* Elements of a JSON array. Errors: 22023, 54000. */
+int cairn_item_array(Jsonb *array, const char *name, int most, Jsonb ***elements);
+/* Errors: 22023 naming a key that occurs twice. */
+void cairn_item_refuse_twice(const CairnItemCall *call, const struct wire_span *keys, int count);
+/* An encoded key of its own size. */
+struct wire_span cairn_item_key_copy(const CairnItemCall *call, Jsonb *object, CairnItemInput *input, bool lenient);
 
 /* One image as the function's result. */
 Datum cairn_item_result(const CairnItemCall *call, FunctionCallInfo fcinfo, struct wire_span key, struct wire_span item);

@@ -1,11 +1,11 @@
 /*
- * get_item, query, scan, key_of: reads, with this transaction's own writes laid over.
+ * get_item, batch_get_item, key_of: reads by key, with this transaction's own writes laid over.
  *
- * Happy path: a bare get_item reads the newest version in one request; other reads take the snapshot of their statement. query and scan are
- * bounds on encoded keys: batches come from the storage process and are merged, key by key, with the write set.
+ * Happy path: a bare get_item reads the newest version in one request; other reads take the snapshot of their statement. batch_get_item asks for
+ * all keys that the transaction has not written itself in one request.
  *
- * Failure modes: a snapshot older than the retained history (72000), a range or segment that makes no sense (22023), the storage process down
- * (57P03). A set-returning call that is not read to its end leaves nothing behind but memory.
+ * Failure modes: a snapshot older than the retained history (72000), a batch over its limits (54000) or with a key twice (22023), the storage
+ * process down (57P03). A batch whose items do not fit a reply is asked for in halves.
  */
 #include "cairn_item_parts.h"
 
@@ -19,9 +19,8 @@
 #include "cairn_writeset.h"
 
 PG_FUNCTION_INFO_V1(cairn_get_item);
+PG_FUNCTION_INFO_V1(cairn_batch_get_item);
 PG_FUNCTION_INFO_V1(cairn_key_of);
-PG_FUNCTION_INFO_V1(cairn_query);
-PG_FUNCTION_INFO_V1(cairn_scan);
 
 /* --- one item --- */
 
@@ -33,36 +32,68 @@ CommandId cairn_item_read_command(void)
     return GetCurrentCommandId(false);
 }
 
-static struct wire_span fetch_item(const CairnItemCall *call, struct wire_span key)
+/* The newest own version, copied; false: the transaction has not written the key. */
+static bool own_item(struct wire_span key, CommandId command, struct wire_span *item)
+{
+    CairnOwnVersion own;
+    uint8 *copy;
+
+    if (!cairn_writeset_find(key, command, &own))
+        return false;
+    *item = (struct wire_span){NULL, 0};
+    if (own.deleted)
+        return true;
+    copy = palloc(own.item.size);
+    memcpy(copy, own.item.data, own.item.size);
+    *item = (struct wire_span){copy, own.item.size};
+    return true;
+}
+
+/* Several keys in one request; in halves if their items do not fit one reply. */
+static void fetch_items(const CairnItemCall *call, CommandId command, const struct wire_span *keys, struct wire_span *items, const int *wanted,
+                        int count)
 {
     struct wire_request header = {0};
-    struct wire_span item = {NULL, 0};
-    CairnOwnVersion own;
     CairnRequest request;
     CairnReply reply;
-    CommandId command = cairn_item_read_command();
+    Size size = 64;
 
-    if (!call->bare && cairn_writeset_find(key, command, &own)) {
-        uint8 *copy = palloc(own.item.size + 1);
-
-        if (!own.deleted)
-            memcpy(copy, own.item.data, own.item.size);
-        return own.deleted ? item : (struct wire_span){copy, own.item.size};
-    }
+    for (int i = 0; i < count; i++)
+        size += keys[wanted[i]].size + 16;
     cairn_xact_fill_header(&header, call->table->storage_id, call->bare ? 0 : cairn_xact_snapshot(GetActiveSnapshot()), command);
     header.operation = WIRE_GET;
-    cairn_request_begin(&request, &header, key.size + 32);
-    wire_write_varint(&request.writer, 1);
-    wire_write_span(&request.writer, key.data, key.size);
+    cairn_request_begin(&request, &header, size);
+    wire_write_varint(&request.writer, (uint64_t) count);
+    for (int i = 0; i < count; i++)
+        wire_write_span(&request.writer, keys[wanted[i]].data, keys[wanted[i]].size);
     cairn_lane_call(&request, &reply);
+    if (reply.status == WIRE_E_TOO_LARGE && count > 1) {
+        fetch_items(call, command, keys, items, wanted, count / 2);
+        fetch_items(call, command, keys, items, wanted + count / 2, count - count / 2);
+        return;
+    }
     if (reply.status != WIRE_OK)
-        cairn_item_raise(call, reply.status, key);
-    if (wire_read_varint(&reply.body) == 1 && wire_read_u8(&reply.body))
-        item = wire_read_span(&reply.body);
+        cairn_item_raise(call, reply.status, count == 1 ? keys[wanted[0]] : (struct wire_span){NULL, 0});
+    if (wire_read_varint(&reply.body) != (uint64_t) count)
+        cairn_item_raise(call, WIRE_E_INTERNAL, keys[wanted[0]]);
+    for (int i = 0; i < count; i++) {
+        if (wire_read_u8(&reply.body))
+            items[wanted[i]] = wire_read_span(&reply.body);
+        cairn_usage.items_read += items[wanted[i]].size > 0;
+        cairn_usage.bytes_read += items[wanted[i]].size;
+    }
     if (wire_reader_finish(&reply.body) != WIRE_OK)
-        cairn_item_raise(call, WIRE_E_INTERNAL, key);
-    cairn_usage.items_read += item.size > 0;
-    cairn_usage.bytes_read += item.size;
+        cairn_item_raise(call, WIRE_E_INTERNAL, keys[wanted[0]]);
+}
+
+static struct wire_span fetch_item(const CairnItemCall *call, struct wire_span key)
+{
+    struct wire_span item = {NULL, 0};
+    CommandId command = cairn_item_read_command();
+    int first = 0;
+
+    if (call->bare || !own_item(key, command, &item))
+        fetch_items(call, command, &key, &item, &first, 1);
     return item;
 }
 
@@ -106,165 +137,118 @@ Datum cairn_key_of(PG_FUNCTION_ARGS)
     PG_RETURN_JSONB_P(JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL)));
 }
 
-/* --- ranges --- */
+/* --- batches --- */
 
-/* A set-returning read between two calls. Lives in the function's multi-call context. */
-typedef struct ItemScan {
+int cairn_item_array(Jsonb *array, const char *name, int most, Jsonb ***elements)
+{
+    JsonbIterator *it;
+    JsonbValue element;
+    int count = 0;
+    int size = (int) JB_ROOT_COUNT(array);
+
+    if (!JB_ROOT_IS_ARRAY(array) || JB_ROOT_IS_SCALAR(array))
+        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("argument \"%s\" must be a JSON array", name)));
+    if (size > most)
+        ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("argument \"%s\" has %d elements, more than %d", name, size, most)));
+    *elements = palloc((Size) Max(size, 1) * sizeof(Jsonb *));
+    it = JsonbIteratorInit(&array->root);
+    (void) JsonbIteratorNext(&it, &element, true);
+    while (JsonbIteratorNext(&it, &element, true) == WJB_ELEM)
+        (*elements)[count++] = JsonbValueToJsonb(&element);
+    return count;
+}
+
+typedef struct KeyPlace {
+    struct wire_span key;
+    int index;
+} KeyPlace;
+
+static int compare_places(const void *a, const void *b)
+{
+    return wire_span_compare(((const KeyPlace *) a)->key, ((const KeyPlace *) b)->key);
+}
+
+void cairn_item_refuse_twice(const CairnItemCall *call, const struct wire_span *keys, int count)
+{
+    KeyPlace *places = palloc((Size) Max(count, 1) * sizeof(*places));
+
+    for (int i = 0; i < count; i++)
+        places[i] = (KeyPlace){keys[i], i};
+    qsort(places, (size_t) count, sizeof(*places), compare_places);
+    for (int i = 1; i < count; i++)
+        if (wire_span_compare(places[i - 1].key, places[i].key) == 0)
+            ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("a key occurs twice in one batch"),
+                            errdetail("Table %s, key %s.", cairn_table_name(call->relation),
+                                      cairn_row_key_text(call->relation, call->table, places[i].key))));
+    pfree(places);
+}
+
+struct wire_span cairn_item_key_copy(const CairnItemCall *call, Jsonb *object, CairnItemInput *input, bool lenient)
+{
+    uint8 *key = palloc(WIRE_KEY_MAX);
+    struct wire_span span = {key, cairn_input_key_object(call, object, lenient, input, key)};
+
+    span.data = repalloc(key, span.size);
+    return span;
+}
+
+typedef struct BatchGet {
+    Datum *items;
+    int count;
+    int next;
+} BatchGet;
+
+static BatchGet *batch_get(FunctionCallInfo fcinfo)
+{
     CairnItemCall call;
-    MemoryContext batch_context;
-    uint8 low[WIRE_KEY_MAX + 1];
-    uint8 high[WIRE_KEY_MAX + 1];
-    Size low_size;
-    Size high_size;
-    bool forward;
-    bool limited;
-    int64 remaining;
-    uint64 snapshot;
+    CairnItemInput input;
+    Jsonb **elements;
+    BatchGet *batch = palloc0(sizeof(*batch));
+    struct wire_span *keys;
+    struct wire_span *items;
     CommandId command;
-    bool overlay;     /* the transaction has writes of its own */
-    CairnReply batch; /* what is left of the last batch, in batch_context */
-    uint64 batch_left;
-    bool more;
-    bool stored_ready; /* the next stored item, if it was read ahead */
-    struct wire_span stored_key;
-    struct wire_span stored_item;
-    bool own_ended;
-    bool own_started;
-    bool own_ready;
-    uint8 own_key[WIRE_KEY_MAX];
-    Size own_key_size;
-} ItemScan;
+    int *wanted;
+    int wanted_count = 0;
+    int count;
 
-static struct wire_span low_of(const ItemScan *scan)
-{
-    return (struct wire_span){scan->low, scan->low_size};
-}
-
-static struct wire_span high_of(const ItemScan *scan)
-{
-    return (struct wire_span){scan->high, scan->high_size};
-}
-
-static bool is_empty(const ItemScan *scan)
-{
-    return wire_span_compare(low_of(scan), high_of(scan)) >= 0;
-}
-
-static void fetch_batch(ItemScan *scan)
-{
-    struct wire_request header = {0};
-    CairnRequest request;
-    MemoryContext old;
-
-    MemoryContextReset(scan->batch_context);
-    old = MemoryContextSwitchTo(scan->batch_context);
-    cairn_xact_fill_header(&header, scan->call.table->storage_id, scan->snapshot, scan->command);
-    header.operation = WIRE_SCAN;
-    cairn_request_begin(&request, &header, scan->low_size + scan->high_size + 64);
-    wire_write_u8(&request.writer, scan->forward ? 0 : 1);
-    wire_write_span(&request.writer, scan->low, scan->low_size);
-    wire_write_span(&request.writer, scan->high, scan->high_size);
-    wire_write_varint(&request.writer, scan->limited && !scan->overlay ? (uint64_t) scan->remaining : 0);
-    wire_write_varint(&request.writer, WIRE_SCAN_REPLY_TARGET);
-    cairn_lane_call(&request, &scan->batch);
-    MemoryContextSwitchTo(old);
-    if (scan->batch.status != WIRE_OK)
-        cairn_item_raise(&scan->call, scan->batch.status, (struct wire_span){NULL, 0});
-    scan->more = wire_read_u8(&scan->batch.body) != 0;
-    scan->batch_left = wire_read_varint(&scan->batch.body);
-    if (scan->batch.body.failed)
-        cairn_item_raise(&scan->call, WIRE_E_INTERNAL, (struct wire_span){NULL, 0});
-}
-
-/* The rest of the range begins behind `key`. */
-static void pass(ItemScan *scan, struct wire_span key)
-{
-    if (scan->forward) {
-        memcpy(scan->low, key.data, key.size);
-        scan->low[key.size] = 0;
-        scan->low_size = key.size + 1;
-    } else {
-        memcpy(scan->high, key.data, key.size);
-        scan->high_size = key.size;
+    cairn_item_begin(&call, fcinfo, "get items", ACL_SELECT);
+    count = cairn_item_array(cairn_item_required(fcinfo, 1, "keys"), "keys", WIRE_BATCH_GET_MAX, &elements);
+    keys = palloc((Size) Max(count, 1) * sizeof(*keys));
+    items = palloc0((Size) Max(count, 1) * sizeof(*items));
+    wanted = palloc((Size) Max(count, 1) * sizeof(*wanted));
+    command = cairn_item_read_command();
+    for (int i = 0; i < count; i++) {
+        keys[i] = cairn_item_key_copy(&call, elements[i], &input, false);
+        if (!own_item(keys[i], command, &items[i]))
+            wanted[wanted_count++] = i;
     }
+    cairn_item_refuse_twice(&call, keys, count);
+    if (wanted_count > 0)
+        fetch_items(&call, command, keys, items, wanted, wanted_count);
+    batch->items = palloc((Size) Max(count, 1) * sizeof(Datum));
+    for (int i = 0; i < count; i++)
+        if (items[i].size > 0)
+            batch->items[batch->count++] = cairn_row_to_jsonb(call.relation, call.table, keys[i], items[i]);
+    cairn_item_end(&call);
+    return batch;
 }
 
-static bool stored_next(ItemScan *scan)
+Datum cairn_batch_get_item(PG_FUNCTION_ARGS)
 {
-    while (!scan->stored_ready) {
-        if (scan->batch_left == 0) {
-            if (!scan->more || is_empty(scan))
-                return false;
-            fetch_batch(scan);
-            continue;
-        }
-        scan->batch_left--;
-        scan->stored_key = wire_read_span(&scan->batch.body);
-        scan->stored_item = wire_read_span(&scan->batch.body);
-        if (scan->batch.body.failed || scan->stored_key.size > WIRE_KEY_MAX)
-            cairn_item_raise(&scan->call, WIRE_E_INTERNAL, (struct wire_span){NULL, 0});
-        if (scan->batch_left == 0 && scan->more)
-            pass(scan, scan->stored_key);
-        cairn_usage.items_read++;
-        cairn_usage.bytes_read += scan->stored_item.size;
-        scan->stored_ready = true;
+    FuncCallContext *context;
+    BatchGet *batch;
+
+    if (SRF_IS_FIRSTCALL()) {
+        MemoryContext old;
+
+        context = SRF_FIRSTCALL_INIT();
+        old = MemoryContextSwitchTo(context->multi_call_memory_ctx);
+        context->user_fctx = batch_get(fcinfo);
+        MemoryContextSwitchTo(old);
     }
-    return true;
-}
-
-/* The next own version at or behind the last own key; the bounds of the whole range are kept by own_key alone once it has started. */
-static bool own_next(ItemScan *scan, struct wire_span low, struct wire_span high, CairnOwnVersion *own)
-{
-    struct wire_span from = scan->own_started ? (struct wire_span){scan->own_key, scan->own_key_size} : scan->forward ? low : high;
-    struct wire_span found;
-    bool exclusive = scan->own_started ? !scan->own_ready : !scan->forward;
-
-    if (!scan->overlay || scan->own_ended)
-        return false;
-    if (!cairn_writeset_seek(from, exclusive, scan->forward, low, high, scan->command, &found, own) || found.size > WIRE_KEY_MAX) {
-        scan->own_ended = true;
-        return false;
-    }
-    memcpy(scan->own_key, found.data, found.size);
-    scan->own_key_size = found.size;
-    scan->own_started = scan->own_ready = true;
-    return true;
-}
-
-/* The next item of the merged range, or false. The spans last until the next call. */
-static bool scan_next(ItemScan *scan, struct wire_span *key, struct wire_span *item)
-{
-    for (;;) {
-        struct wire_span all_low = low_of(scan);
-        struct wire_span all_high = high_of(scan);
-        CairnOwnVersion own;
-        bool has_stored = stored_next(scan);
-        bool has_own;
-        int order;
-
-        /* Own keys before the stored one were delivered already; bounds moved by a batch must not hide those within it. */
-        if (scan->overlay && scan->forward)
-            all_low = (struct wire_span){scan->low, WIRE_KEY_PREFIX_SIZE};
-        else if (scan->overlay)
-            all_high.size = all_high.size;
-        has_own = own_next(scan, all_low, all_high, &own);
-        if (!has_stored && !has_own)
-            return false;
-        order = !has_own ? -1 : !has_stored ? 1 : wire_span_compare(scan->stored_key, (struct wire_span){scan->own_key, scan->own_key_size});
-        if (has_own && has_stored && !scan->forward)
-            order = -order;
-        if (order <= 0)
-            scan->stored_ready = false;
-        if (order < 0) {
-            *key = scan->stored_key;
-            *item = scan->stored_item;
-            return true;
-        }
-        scan->own_ready = false;
-        if (own.deleted)
-            continue;
-        *key = (struct wire_span){scan->own_key, scan->own_key_size};
-        *item = own.item;
-        return true;
-    }
+    context = SRF_PERCALL_SETUP();
+    batch = context->user_fctx;
+    if (batch->next == batch->count)
+        SRF_RETURN_DONE(context);
+    SRF_RETURN_NEXT(context, batch->items[batch->next++]);
 }

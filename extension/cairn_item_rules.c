@@ -18,7 +18,6 @@
 #include "executor/executor.h"
 #include "executor/nodeModifyTable.h"
 #include "nodes/makefuncs.h"
-#include "rewrite/rewriteHandler.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -174,7 +173,6 @@ static RangeTblEntry *range_entry(const RuleState *state)
         if (changes && !state->call->table->columns[i].generated)
             entry->updatedCols = bms_add_member(entry->updatedCols, number - FirstLowInvalidHeapAttributeNumber);
     }
-    fill_extraUpdatedCols(entry, state->call->relation);
     return entry;
 }
 

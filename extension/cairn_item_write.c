@@ -193,10 +193,10 @@ Datum cairn_put_item(PG_FUNCTION_ARGS)
     StringInfoData item;
     struct wire_write_op op = {.kind = WIRE_WRITE_PUT};
     uint8 *key = palloc(WIRE_KEY_MAX);
-    ReturnValues returns;
+    ReturnValues returns = return_values(fcinfo, 3, false);
+    bool reads = !PG_ARGISNULL(2) || returns != RETURN_NONE;
 
-    cairn_item_begin(&call, fcinfo, "put item", ACL_INSERT | ACL_UPDATE | (PG_ARGISNULL(2) ? 0 : ACL_SELECT));
-    returns = return_values(fcinfo, 3, false);
+    cairn_item_begin(&call, fcinfo, "put item", ACL_INSERT | ACL_UPDATE | (reads ? ACL_SELECT : 0));
     cairn_input_split(&call, cairn_item_required(fcinfo, 1, "item"), "item", &input);
     op.key = (struct wire_span){key, cairn_input_key(&call, &input, key)};
     cairn_terms_begin(&terms);
@@ -220,10 +220,10 @@ Datum cairn_delete_item(PG_FUNCTION_ARGS)
     CairnItemImages images;
     struct wire_write_op op = {.kind = WIRE_WRITE_DELETE};
     uint8 *key = palloc(WIRE_KEY_MAX);
-    ReturnValues returns;
+    ReturnValues returns = return_values(fcinfo, 3, false);
+    bool reads = !PG_ARGISNULL(2) || returns != RETURN_NONE;
 
-    cairn_item_begin(&call, fcinfo, "delete item", ACL_DELETE | (PG_ARGISNULL(2) ? 0 : ACL_SELECT));
-    returns = return_values(fcinfo, 3, false);
+    cairn_item_begin(&call, fcinfo, "delete item", ACL_DELETE | (reads ? ACL_SELECT : 0));
     op.key = (struct wire_span){key, cairn_input_key_object(&call, cairn_item_required(fcinfo, 1, "key"), false, &input, key)};
     cairn_terms_begin(&terms);
     cairn_terms_condition(&call, &terms, cairn_item_argument(fcinfo, 2), &input);
@@ -239,10 +239,10 @@ Datum cairn_update_item(PG_FUNCTION_ARGS)
     CairnItemImages images;
     struct wire_write_op op = {.kind = WIRE_WRITE_UPDATE};
     uint8 *key = palloc(WIRE_KEY_MAX);
-    ReturnValues returns;
+    ReturnValues returns = return_values(fcinfo, 5, true);
+    bool reads = !PG_ARGISNULL(4) || returns != RETURN_NONE;
 
-    cairn_item_begin(&call, fcinfo, "update item", ACL_INSERT | ACL_UPDATE | (PG_ARGISNULL(4) ? 0 : ACL_SELECT));
-    returns = return_values(fcinfo, 5, true);
+    cairn_item_begin(&call, fcinfo, "update item", ACL_INSERT | ACL_UPDATE | (reads ? ACL_SELECT : 0));
     op.key = (struct wire_span){key, cairn_input_key_object(&call, cairn_item_required(fcinfo, 1, "key"), false, &input, key)};
     cairn_terms_begin(&terms);
     cairn_terms_update(&call, &terms, cairn_item_argument(fcinfo, 2), PG_ARGISNULL(3) ? NULL : PG_GETARG_ARRAYTYPE_P(3));

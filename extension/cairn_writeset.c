@@ -14,6 +14,13 @@
 
 #define SPILL_CHUNK_BYTES (2 * 1024 * 1024)
 
+static uint64 spill_count;
+
+uint64 cairn_writeset_spills(void)
+{
+    return spill_count;
+}
+
 void cairn_writeset_create(void)
 {
     cairn_xact.versions = AllocSetContextCreate(cairn_xact.context, "CairnWriteSet", ALLOCSET_DEFAULT_SIZES);
@@ -318,6 +325,7 @@ void cairn_writeset_spill(void)
 {
     CommandId running = GetCurrentCommandId(false);
 
+    spill_count++;
     for (CairnFrame *frame = cairn_xact.newest; frame; frame = frame->parent) {
         for (int completed = 0; completed < 2; completed++) {
             SpillGroup group = {.frame = frame, .running = running, .completed = completed != 0};

@@ -12,12 +12,13 @@ PLAIN_SOURCES = $(sort $(wildcard storage_bridge/wire/*.c storage_bridge/engine/
 SIM_PARTS = $(filter-out $(SIM_PROGRAMS),$(sort $(wildcard tests/sim/*.c)))
 SIM_PROGRAMS = tests/sim/sim_log.c tests/sim/sim_shard.c
 UNIT_TESTS = $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(sort $(wildcard tests/unit/test_*.c)))
-THREAD_TESTS = $(patsubst %,$(BUILD)/thread/%,test_wire_lane)
+# Races show under the thread sanitizer or, some of weak ordering, only without any.
+THREAD_TESTS = $(patsubst %,$(BUILD)/thread/%,test_wire_lane test_sb_log test_sb_server) $(BUILD)/plain/test_wire_lane
 FUZZ_TARGETS = $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
 SIMULATIONS = $(patsubst tests/sim/%.c,$(BUILD)/sim/%,$(wildcard $(SIM_PROGRAMS)))
 
 ASAN_OBJS = $(patsubst %.c,$(BUILD)/asan/%.o,$(PLAIN_SOURCES) $(SIM_PARTS))
-TSAN_OBJS = $(patsubst %.c,$(BUILD)/tsan/%.o,$(sort $(wildcard storage_bridge/wire/*.c)))
+TSAN_OBJS = $(patsubst %.c,$(BUILD)/tsan/%.o,$(PLAIN_SOURCES) $(SIM_PARTS))
 FUZZ_OBJS = $(patsubst %.c,$(BUILD)/fuzzed/%.o,$(sort $(wildcard storage_bridge/wire/*.c)))
 SIM_OBJS = $(patsubst %.c,$(BUILD)/optimized/%.o,$(PLAIN_SOURCES) $(SIM_PARTS))
 
@@ -38,7 +39,7 @@ $(BUILD)/asan/plain.a: $(ASAN_OBJS)
 	rm -f $@ && ar rcs $@ $^
 $(BUILD)/optimized/plain.a: $(SIM_OBJS)
 	rm -f $@ && ar rcs $@ $^
-$(BUILD)/tsan/wire.a: $(TSAN_OBJS)
+$(BUILD)/tsan/plain.a: $(TSAN_OBJS)
 	rm -f $@ && ar rcs $@ $^
 $(BUILD)/fuzzed/wire.a: $(FUZZ_OBJS)
 	rm -f $@ && ar rcs $@ $^
@@ -47,9 +48,12 @@ $(BUILD)/fuzzed/wire.a: $(FUZZ_OBJS)
 $(BUILD)/unit/%: tests/unit/%.c $(BUILD)/asan/plain.a
 	@mkdir -p $(@D)
 	$(CC) $(TEST_CFLAGS) $(SANITIZE) $(TEST_INCLUDES) -MMD -MP -MF $@.d -o $@ $< $(BUILD)/asan/plain.a $(TEST_LIBS)
-$(BUILD)/thread/%: tests/unit/%.c $(BUILD)/tsan/wire.a
+$(BUILD)/thread/%: tests/unit/%.c $(BUILD)/tsan/plain.a
 	@mkdir -p $(@D)
-	$(CC) $(TEST_CFLAGS) -fsanitize=thread $(TEST_INCLUDES) -MMD -MP -MF $@.d -o $@ $< $(BUILD)/tsan/wire.a -lcmocka -lxxhash -lpthread
+	$(CC) $(TEST_CFLAGS) -fsanitize=thread $(TEST_INCLUDES) -MMD -MP -MF $@.d -o $@ $< $(BUILD)/tsan/plain.a $(TEST_LIBS)
+$(BUILD)/plain/%: tests/unit/%.c $(BUILD)/optimized/plain.a
+	@mkdir -p $(@D)
+	$(CC) $(TEST_CFLAGS) -O2 $(TEST_INCLUDES) -MMD -MP -MF $@.d -o $@ $< $(BUILD)/optimized/plain.a $(TEST_LIBS)
 $(BUILD)/fuzz/%: tests/fuzz/%.c $(BUILD)/fuzzed/wire.a
 	@mkdir -p $(@D)
 	clang $(TEST_CFLAGS) -fsanitize=fuzzer,address,undefined $(TEST_INCLUDES) -MMD -MP -MF $@.d -o $@ $< $(BUILD)/fuzzed/wire.a -lxxhash

@@ -73,7 +73,8 @@ suite_unit() {
 
 suite_thread() {
     build thread-tests || return
-    run_cmocka $(find build/thread -name 'test_*' -type f -perm -u+x | sort)
+    TSAN_OPTIONS="report_thread_leaks=0 suppressions=$top/tests/unit/tsan.supp" \
+        run_cmocka $(find build/thread build/plain -name 'test_*' -type f -perm -u+x | sort)
 }
 
 suite_fuzz() {

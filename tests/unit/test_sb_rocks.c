@@ -205,6 +205,19 @@ static void test_flush_is_atomic(void **state)
     s.close(s.self);
 }
 
+static int number_of(struct sb_store *s, enum sb_family family, const char *key)
+{
+    struct sb_value value;
+    char digits[16] = "";
+
+    if (s->get(s->self, family, text(key), SB_TIER_ALL, &value, NULL) != WIRE_OK)
+        return 0;
+    assert_true(value.bytes.size < sizeof(digits));
+    memcpy(digits, value.bytes.data, value.bytes.size);
+    s->release(s->self, &value);
+    return atoi(digits);
+}
+
 static void *flush_forever(void *argument)
 {
     struct sb_store *s = argument;
@@ -224,11 +237,12 @@ static int writer(const char *path)
     struct sb_store s;
     uint64_t random = (uint64_t) getpid() * 2654435761u + 1;
     pthread_t thread;
-    char last[16] = "none";
+    char last[16];
 
     options.write_buffer_bytes = 64 << 10;
     if (sb_rocks_open(&options, &s, &fault) != WIRE_OK || pthread_create(&thread, NULL, flush_forever, &s) != 0)
         return 2;
+    snprintf(last, sizeof(last), "%d", number_of(&s, SB_ITEMS, "h")); /* of an earlier life */
     for (int n = 1;; n++) {
         char number[16], key[16];
         struct sb_change changes[5];
@@ -273,19 +287,6 @@ static void write_and_kill(const char *path, int dots)
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
     close(ends[0]);
-}
-
-static int number_of(struct sb_store *s, enum sb_family family, const char *key)
-{
-    struct sb_value value;
-    char digits[16] = "";
-
-    if (s->get(s->self, family, text(key), SB_TIER_ALL, &value, NULL) != WIRE_OK)
-        return 0;
-    assert_true(value.bytes.size < sizeof(digits));
-    memcpy(digits, value.bytes.data, value.bytes.size);
-    s->release(s->self, &value);
-    return atoi(digits);
 }
 
 /* Killed at any moment, amid flushes of every kind: both families stand at the same batch. */

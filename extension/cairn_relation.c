@@ -1,0 +1,117 @@
+/*
+ * Files and storages of a table: made together, known by the same number; and what the planner asks about its size.
+ *
+ * A table has an empty file, so that Postgres does not give its number to another relation and removes it when the table goes or its creation is rolled back; the storage process drops storages whose file is gone.
+ *
+ * Failure modes: what would need a copy of the rows (rewrites, tablespaces, VACUUM FULL: 0A000), no permanent table (0A000), the storage process down (57P03).
+ */
+#include "cairn_tableam.h"
+
+#include "catalog/pg_class.h"
+#include "catalog/storage.h"
+#include "storage/smgr.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/syscache.h"
+
+#include "cairn_row.h"
+#include "cairn_size.h"
+
+/* What a row costs beside its columns, for the planner's first guess. */
+#define ROW_OVERHEAD 48
+
+/* ALTER TABLE and VACUUM FULL copy a table into a transient one that is named so after it. */
+static bool is_rewrite_of_existing(Relation relation)
+{
+    Oid original;
+    char tail;
+
+    return sscanf(RelationGetRelationName(relation), "pg_temp_%u%c", &original, &tail) == 1 &&
+           SearchSysCacheExists1(RELOID, ObjectIdGetDatum(original));
+}
+
+static void check_can_be_cairn(Relation relation, const RelFileNode *node, char persistence)
+{
+    if (relation->rd_rel->relkind != RELKIND_RELATION)
+        cairn_refuse(relation, "a materialized view", "Use heap for materialized views.");
+    if (persistence != RELPERSISTENCE_PERMANENT)
+        cairn_refuse(relation, persistence == RELPERSISTENCE_TEMP ? "TEMPORARY" : "UNLOGGED", "Use heap for such tables.");
+    if (node->spcNode != MyDatabaseTableSpace)
+        cairn_refuse(relation, "a tablespace", "Items live in the storage directory, see cairn.storage_directory.");
+    if (is_rewrite_of_existing(relation))
+        cairn_refuse(relation, "a change that rewrites the table", "Create a new table and copy the rows with INSERT ... SELECT.");
+}
+
+void cairn_relation_set_filenode(Relation relation, const RelFileNode *node, char persistence, TransactionId *freeze_xid,
+                                 MultiXactId *least_multi)
+{
+    *freeze_xid = InvalidTransactionId;
+    *least_multi = InvalidMultiXactId;
+    check_can_be_cairn(relation, node, persistence);
+    smgrclose(RelationCreateStorage(*node, persistence, true));
+    cairn_table_create_storage(node->dbNode, node->relNode);
+}
+
+/* Of a table that this very (sub)transaction created: rows need not come back on rollback. */
+void cairn_relation_truncate(Relation relation)
+{
+    cairn_table_create_storage(relation->rd_node.dbNode, relation->rd_node.relNode);
+    /* The descriptor names the old storage. Nobody else can have one yet. */
+    if (relation->rd_amcache)
+        pfree(relation->rd_amcache);
+    relation->rd_amcache = NULL;
+    CacheInvalidateRelcache(relation);
+}
+
+void cairn_relation_copy_data(Relation relation, const RelFileNode *node)
+{
+    cairn_refuse(relation, "SET TABLESPACE", "Items live in the storage directory, see cairn.storage_directory.");
+}
+
+void cairn_relation_copy_for_cluster(Relation old_table, Relation new_table, Relation old_index, bool use_sort, TransactionId oldest_xmin,
+                                     TransactionId *xid_cutoff, MultiXactId *multi_cutoff, double *tuple_count, double *vacuumed,
+                                     double *recently_dead)
+{
+    cairn_refuse(old_table, "VACUUM FULL", "Nothing needs it: rows are clustered by the primary key, and compaction frees space.");
+}
+
+void cairn_relation_vacuum(Relation relation, struct VacuumParams *parameters, BufferAccessStrategy strategy)
+{
+    /* Superseded versions are collected by the storage process. */
+}
+
+bool cairn_relation_needs_toast(Relation relation)
+{
+    return false;
+}
+
+/* At least one block: ANALYZE looks at no table that has none, and what is only in memory yet counts as nothing. */
+uint64 cairn_relation_size(Relation relation, ForkNumber fork)
+{
+    uint64 bytes;
+
+    if (fork != MAIN_FORKNUM && fork != InvalidForkNumber)
+        return 0;
+    bytes = cairn_size_bytes(cairn_table_of(relation)->storage_id);
+    return Max(TYPEALIGN64(BLCKSZ, bytes), BLCKSZ);
+}
+
+void cairn_relation_estimate(Relation relation, int32 *widths, BlockNumber *pages, double *tuples, double *all_visible)
+{
+    table_block_relation_estimate_size(relation, widths, pages, tuples, all_visible, ROW_OVERHEAD, BLCKSZ);
+}
+
+bool cairn_relation_has_rows(Relation relation)
+{
+    CairnView view;
+    CairnRange *range;
+    CairnRow row;
+    bool found;
+
+    cairn_view_init(&view, relation, NULL);
+    range = cairn_range_begin(&view, 1);
+    found = cairn_range_next(range, ForwardScanDirection, &row);
+    cairn_range_end(range);
+    return found;
+}
