@@ -29,8 +29,11 @@ PG_CONFIG ?= /usr/lib/postgresql/15/bin/pg_config
 TEST_GOALS = deps lint check check-unit check-thread check-fuzz check-sim check-regress check-tap demo start stop psql bench format help \
 	unit-tests thread-tests fuzz-targets simulations interposer
 ifeq ($(filter-out $(TEST_GOALS),$(or $(MAKECMDGOALS),all)),)
-endif
+include tests/tests.mk
 else
+
+# Just-in-time inlining of these functions brings nothing, and clang would need the same flags.
+override with_llvm = no
 
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
@@ -43,9 +46,6 @@ $(WIRE_OBJS) $(ENGINE_OBJS): %.o: %.c
 	$(CC) $(PLAIN_CFLAGS) $(PLAIN_INCLUDES) -MMD -MP -c -o $@ $<
 $(PG_OBJS): override CFLAGS += -MMD -MP
 -include $(OBJS:.o=.d) $(ENGINE_OBJS:.o=.d)
-
-# Just-in-time inlining of these functions brings nothing, and clang would need the same flags.
-override with_llvm = no
 
 all: $(ENGINE_LIB)
 

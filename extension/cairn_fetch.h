@@ -6,6 +6,7 @@
 
 #include "cairn_pg.h"
 
+#include "access/genam.h"
 #include "access/relscan.h"
 #include "executor/tuptable.h"
 

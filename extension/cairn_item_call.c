@@ -65,11 +65,6 @@ void cairn_item_begin(CairnItemCall *call, FunctionCallInfo fcinfo, const char *
     memcpy(call->table, table, table->chunk_size);
 }
 
-void cairn_item_reopen(CairnItemCall *call)
-{
-    call->relation = table_open(call->table->relation, NoLock);
-}
-
 void cairn_item_end(CairnItemCall *call)
 {
     table_close(call->relation, NoLock);

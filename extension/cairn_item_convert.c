@@ -167,15 +167,12 @@ static Datum unasked_row(const CairnItemCall *call)
 static HeapTupleHeader populate(const CairnItemCall *call, JsonbPair *pairs, int count, bool ask_absent)
 {
     Oid row_type = call->relation->rd_rel->reltype;
-    JsonbValue object = {.type = jbvObject};
     LOCAL_FCINFO(fcinfo, 2);
     FmgrInfo function;
     Node *row = (Node *) makeNullConst(row_type, -1, InvalidOid);
     Node *json = (Node *) makeNullConst(JSONBOID, -1, InvalidOid);
     Datum result;
 
-    object.val.object.pairs = pairs;
-    object.val.object.nPairs = count;
     fmgr_info(F_JSONB_POPULATE_RECORD, &function);
     fmgr_info_set_expr((Node *) makeFuncExpr(F_JSONB_POPULATE_RECORD, row_type, list_make2(row, json), InvalidOid, InvalidOid, COERCE_EXPLICIT_CALL),
                        &function);
@@ -183,7 +180,7 @@ static HeapTupleHeader populate(const CairnItemCall *call, JsonbPair *pairs, int
     fcinfo->args[0].isnull = ask_absent;
     fcinfo->args[0].value = ask_absent ? (Datum) 0 : unasked_row(call);
     fcinfo->args[1].isnull = false;
-    fcinfo->args[1].value = JsonbPGetDatum(JsonbValueToJsonb(&object));
+    fcinfo->args[1].value = cairn_jsonb_object(pairs, count);
     result = FunctionCallInvoke(fcinfo);
     if (fcinfo->isnull)
         elog(ERROR, "jsonb_populate_record returned null");
@@ -269,6 +266,16 @@ static bool is_domain(const CairnItemCall *call, const CairnColumn *column)
     return TupleDescAttr(RelationGetDescr(call->relation), column->number - 1)->atttypid != column->type;
 }
 
+/* Tags and numbers of a named attribute, before SQL sees it as part of the catch-all column. */
+static void check_named(const CairnItemCall *call, JsonbPair *pair)
+{
+    CairnInputContext context;
+
+    cairn_input_enter(&context, call, pair->key.val.string.val, pair->key.val.string.len);
+    (void) jsonb_datum(&pair->value);
+    cairn_input_leave(&context);
+}
+
 void cairn_input_values(const CairnItemCall *call, CairnItemInput *input, bool all)
 {
     CairnTable *table = call->table;
@@ -316,11 +323,9 @@ void cairn_input_values(const CairnItemCall *call, CairnItemInput *input, bool a
     }
     if (all && table->attributes_number &&
         (input->named_count > 0 || TupleDescAttr(RelationGetDescr(call->relation), table->attributes_number - 1)->attnotnull)) {
-        JsonbValue object = {.type = jbvObject};
-
-        object.val.object.pairs = input->named;
-        object.val.object.nPairs = input->named_count;
-        input->values[table->attributes_number - 1] = jsonb_datum(&object);
+        for (int i = 0; i < input->named_count; i++)
+            check_named(call, &input->named[i]);
+        input->values[table->attributes_number - 1] = cairn_jsonb_object(input->named, input->named_count);
         input->nulls[table->attributes_number - 1] = false;
     }
 }

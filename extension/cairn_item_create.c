@@ -48,7 +48,7 @@ static char *take_name(char *text_form, char **rest)
         appendStringInfoChar(&name, *at);
     }
     if (*at != '"')
-        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("unterminated name in \"%s\"", text_form)));
+        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("unterminated quoted name: %s", text_form)));
     *rest = at + 1;
     return name.data;
 }

@@ -17,7 +17,13 @@
 static void name_context(void *argument)
 {
     const CairnInputContext *context = argument;
+    const CairnInputContext *outer = context->callback.previous && context->callback.previous->callback == name_context
+                                         ? context->callback.previous->arg
+                                         : NULL;
 
+    /* One line for an attribute, however deep its conversion nests. */
+    if (outer && outer->size == context->size && memcmp(outer->name, context->name, (size_t) context->size) == 0)
+        return;
     errcontext("attribute \"%.*s\" of table %s", context->size, context->name, RelationGetRelationName(context->call->relation));
 }
 

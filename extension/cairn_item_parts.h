@@ -28,7 +28,6 @@ typedef struct CairnItemCall {
  * Errors: 22004, 42P01, 42809, 55000, 42501, 25006, 0A000 (row security applies to the caller).
  */
 void cairn_item_begin(CairnItemCall *call, FunctionCallInfo fcinfo, const char *action, AclMode needs);
-void cairn_item_reopen(CairnItemCall *call); /* a later call of a set-returning function: the lock is held already */
 void cairn_item_end(CairnItemCall *call);
 void cairn_item_raise(const CairnItemCall *call, int code, struct wire_span key) pg_attribute_noreturn();
 /* Argument `index` as jsonb, NULL if it is null. */

@@ -1,24 +1,28 @@
 /*
  * query and scan: ranges of keys, with this transaction's own writes laid over.
  *
- * Happy path: the arguments become bounds on encoded keys, low inclusive and high exclusive; batches come from the storage process and are merged,
- * key by key, with the write set; one item is returned per call.
+ * Happy path: the arguments become bounds on encoded keys, low inclusive and high exclusive; a walk over them (cairn_range.h) merges stored items and
+ * own writes; one item is returned per call.
  *
  * Failure modes: a condition or segment that makes no sense (22023), segments of a range table (0A000), a snapshot older than the retained history
- * (72000), the storage process down (57P03). A call that is not read to its end leaves nothing behind but memory.
+ * (72000), the storage process down (57P03). A call that is not read to its end is closed with its expression context.
  */
 #include "cairn_item_parts.h"
 
 #include "access/xact.h"
+#include "executor/executor.h"
 #include "funcapi.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
 #include "cairn_error.h"
-#include "cairn_writeset.h"
+#include "cairn_range.h"
 
 #define SORT_HINT "A sort condition is {\"=\": v}, {\"<\": v}, {\"<=\": v}, {\">\": v}, {\">=\": v}, {\"between\": [a, b]} or {\"begins_with\": prefix}."
+
+#define FIRST_COUNT_MAX 10000
+#define SEGMENTS_MAX 1000000 /* DynamoDB's */
 
 PG_FUNCTION_INFO_V1(cairn_query);
 PG_FUNCTION_INFO_V1(cairn_scan);
@@ -28,144 +32,21 @@ typedef struct Bound {
     Size size;
 } Bound;
 
-/* A set-returning read between two calls. Lives in the function's multi-call context. */
+/* A set-returning read between two calls. Lives in the function's multi-call context; the relation stays open until the end. */
 typedef struct ItemScan {
     CairnItemCall call;
-    MemoryContext batch_context;
+    ExprContext *expression;
+    CairnRange *range;
     Bound low;
     Bound high;
     bool forward;
     bool limited;
     int64 remaining;
-    uint64 snapshot;
-    CommandId command;
-    bool overlay; /* the transaction has writes of its own */
-    /* stored items */
-    CairnReply batch; /* in batch_context */
-    uint64 batch_left;
-    bool more;         /* behind the batch */
-    bool stored_ready; /* read, not yet delivered */
-    struct wire_span stored_key;
-    struct wire_span stored_item;
-    /* own versions */
-    bool own_ended;
-    bool own_started;
-    bool own_ready; /* own.data was found, not yet delivered */
-    Bound own;
 } ItemScan;
 
 static struct wire_span span_of(const Bound *bound)
 {
     return (struct wire_span){bound->data, bound->size};
-}
-
-/* --- merging --- */
-
-/* The batch behind the last stored key. */
-static void fetch_batch(ItemScan *scan, bool first)
-{
-    struct wire_request header = {0};
-    Bound resume;
-    struct wire_span low = span_of(&scan->low);
-    struct wire_span high = span_of(&scan->high);
-    CairnRequest request;
-    MemoryContext old;
-
-    if (!first) {
-        memcpy(resume.data, scan->stored_key.data, scan->stored_key.size);
-        resume.data[scan->stored_key.size] = 0;
-        resume.size = scan->stored_key.size + (scan->forward ? 1 : 0);
-        *(scan->forward ? &low : &high) = span_of(&resume);
-    }
-    MemoryContextReset(scan->batch_context);
-    old = MemoryContextSwitchTo(scan->batch_context);
-    cairn_xact_fill_header(&header, scan->call.table->storage_id, scan->snapshot, scan->command);
-    header.operation = WIRE_SCAN;
-    cairn_request_begin(&request, &header, low.size + high.size + 64);
-    wire_write_u8(&request.writer, scan->forward ? 0 : 1);
-    wire_write_span(&request.writer, low.data, low.size);
-    wire_write_span(&request.writer, high.data, high.size);
-    wire_write_varint(&request.writer, scan->limited && !scan->overlay ? (uint64_t) scan->remaining : 0);
-    wire_write_varint(&request.writer, WIRE_SCAN_REPLY_TARGET);
-    cairn_lane_call(&request, &scan->batch);
-    MemoryContextSwitchTo(old);
-    if (scan->batch.status != WIRE_OK)
-        cairn_item_raise(&scan->call, scan->batch.status, (struct wire_span){NULL, 0});
-    scan->more = wire_read_u8(&scan->batch.body) != 0;
-    scan->batch_left = wire_read_varint(&scan->batch.body);
-    if (scan->batch.body.failed || (scan->more && scan->batch_left == 0))
-        cairn_item_raise(&scan->call, WIRE_E_INTERNAL, (struct wire_span){NULL, 0});
-}
-
-static bool stored_next(ItemScan *scan)
-{
-    if (scan->stored_ready)
-        return true;
-    if (scan->batch_left == 0) {
-        if (!scan->more)
-            return false;
-        fetch_batch(scan, scan->stored_key.size == 0);
-        if (scan->batch_left == 0)
-            return false;
-    }
-    scan->batch_left--;
-    scan->stored_key = wire_read_span(&scan->batch.body);
-    scan->stored_item = wire_read_span(&scan->batch.body);
-    if (scan->batch.body.failed || scan->stored_key.size == 0 || scan->stored_key.size > WIRE_KEY_MAX)
-        cairn_item_raise(&scan->call, WIRE_E_INTERNAL, (struct wire_span){NULL, 0});
-    cairn_usage.items_read++;
-    cairn_usage.bytes_read += scan->stored_item.size;
-    scan->stored_ready = true;
-    return true;
-}
-
-static bool own_next(ItemScan *scan, CairnOwnVersion *version)
-{
-    struct wire_span from = scan->own_started ? span_of(&scan->own) : span_of(scan->forward ? &scan->low : &scan->high);
-    bool exclusive = scan->own_started ? !scan->own_ready : !scan->forward;
-    struct wire_span found;
-
-    if (!scan->overlay || scan->own_ended)
-        return false;
-    if (!cairn_writeset_seek(from, exclusive, scan->forward, span_of(&scan->low), span_of(&scan->high), scan->command, &found, version) ||
-        found.size > WIRE_KEY_MAX) {
-        scan->own_ended = true;
-        return false;
-    }
-    memcpy(scan->own.data, found.data, found.size);
-    scan->own.size = found.size;
-    scan->own_started = scan->own_ready = true;
-    return true;
-}
-
-/* The next item of both, an own version before the stored one of the same key. The spans last until the next call. */
-static bool scan_next(ItemScan *scan, struct wire_span *key, struct wire_span *item)
-{
-    for (;;) {
-        CairnOwnVersion own;
-        bool has_stored = stored_next(scan);
-        bool has_own = own_next(scan, &own);
-        int order;
-
-        if (!has_stored && !has_own)
-            return false;
-        order = !has_own ? -1 : !has_stored ? 1 : wire_span_compare(scan->stored_key, span_of(&scan->own));
-        if (has_own && has_stored && !scan->forward)
-            order = -order;
-        if (order <= 0)
-            scan->stored_ready = false;
-        if (order < 0) {
-            *key = scan->stored_key;
-            *item = scan->stored_item;
-            return true;
-        }
-        scan->own_ready = false;
-        if (own.deleted)
-            continue;
-        *key = span_of(&scan->own);
-        *item = own.item;
-        return true;
-    }
 }
 
 /* --- starting and returning --- */
@@ -197,36 +78,45 @@ static void apply_limit(ItemScan *scan, FunctionCallInfo fcinfo, int index)
         ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("argument \"max_items\" must not be negative")));
 }
 
-static void start_scan(ItemScan *scan)
+static void close_scan(Datum argument)
 {
-    scan->command = cairn_item_read_command();
-    scan->overlay = !cairn_writeset_empty();
-    scan->snapshot = cairn_xact_snapshot(GetActiveSnapshot());
-    scan->batch_context = AllocSetContextCreate(CurrentMemoryContext, "CairnItemScan", ALLOCSET_DEFAULT_SIZES);
-    scan->more = wire_span_compare(span_of(&scan->low), span_of(&scan->high)) < 0;
-    scan->own_ended = !scan->more;
+    ItemScan *scan = (ItemScan *) DatumGetPointer(argument);
+
+    if (scan->range)
+        cairn_range_end(scan->range);
     cairn_item_end(&scan->call);
+}
+
+static void start_scan(FunctionCallInfo fcinfo, ItemScan *scan)
+{
+    CommandId command = cairn_item_read_command();
+    CairnView view;
+
+    cairn_view_init(&view, scan->call.relation, GetActiveSnapshot());
+    view.curcid = command;
+    if (wire_span_compare(span_of(&scan->low), span_of(&scan->high)) < 0) {
+        scan->range = cairn_range_begin(&view, scan->limited ? (int) Min(scan->remaining, FIRST_COUNT_MAX) : 0);
+        cairn_range_set(scan->range, span_of(&scan->low), span_of(&scan->high));
+    }
+    scan->expression = ((ReturnSetInfo *) fcinfo->resultinfo)->econtext;
+    RegisterExprContextCallback(scan->expression, close_scan, PointerGetDatum(scan));
 }
 
 static Datum return_next(FunctionCallInfo fcinfo, FuncCallContext *context)
 {
     ItemScan *scan = context->user_fctx;
-    struct wire_span key;
-    struct wire_span item;
-    Datum result;
+    CairnRow row;
 
-    if (scan->limited && scan->remaining == 0)
-        SRF_RETURN_DONE(context);
-    cairn_item_reopen(&scan->call);
-    if (!scan_next(scan, &key, &item)) {
-        cairn_item_end(&scan->call);
-        MemoryContextDelete(scan->batch_context);
+    if (!scan->range || (scan->limited && scan->remaining == 0) ||
+        !cairn_range_next(scan->range, scan->forward ? ForwardScanDirection : BackwardScanDirection, &row)) {
+        UnregisterExprContextCallback(scan->expression, close_scan, PointerGetDatum(scan));
+        close_scan(PointerGetDatum(scan));
         SRF_RETURN_DONE(context);
     }
-    result = cairn_row_to_jsonb(scan->call.relation, scan->call.table, key, item);
-    cairn_item_end(&scan->call);
     scan->remaining -= scan->limited;
-    SRF_RETURN_NEXT(context, result);
+    cairn_usage.items_read++;
+    cairn_usage.bytes_read += row.item.size;
+    SRF_RETURN_NEXT(context, cairn_row_to_jsonb(scan->call.relation, scan->call.table, row.key, row.item));
 }
 
 /* --- bounds of a query --- */
@@ -446,7 +336,7 @@ static void begin_query(FunctionCallInfo fcinfo, ItemScan *scan)
         sort_bounds(scan, given, PG_GETARG_JSONB_P(2));
     apply_limit(scan, fcinfo, 4);
     apply_start_key(scan, cairn_item_argument(fcinfo, 5));
-    start_scan(scan);
+    start_scan(fcinfo, scan);
 }
 
 /* --- bounds of a scan --- */
@@ -471,8 +361,8 @@ static void begin_scan(FunctionCallInfo fcinfo, ItemScan *scan)
     cairn_item_begin(&scan->call, fcinfo, "scan items", ACL_SELECT);
     segment = PG_ARGISNULL(3) ? 0 : PG_GETARG_INT32(3);
     total = PG_ARGISNULL(4) ? 1 : PG_GETARG_INT32(4);
-    if (total < 1 || total > 1000000 || segment < 0 || segment >= total)
-        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("segment must be from 0 to total_segments - 1, and total_segments from 1 to 1000000")));
+    if (total < 1 || total > SEGMENTS_MAX || segment < 0 || segment >= total)
+        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("segment must be from 0 to total_segments - 1, and total_segments from 1 to %d", SEGMENTS_MAX)));
     if (total > 1 && !scan->call.table->hashed)
         ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
                         errmsg("table %s is partitioned by range and cannot be scanned in segments", cairn_table_name(scan->call.relation)),
@@ -488,7 +378,7 @@ static void begin_scan(FunctionCallInfo fcinfo, ItemScan *scan)
     }
     apply_limit(scan, fcinfo, 1);
     apply_start_key(scan, cairn_item_argument(fcinfo, 2));
-    start_scan(scan);
+    start_scan(fcinfo, scan);
 }
 
 static Datum run(FunctionCallInfo fcinfo, void (*begin)(FunctionCallInfo, ItemScan *))

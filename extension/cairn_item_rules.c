@@ -2,11 +2,11 @@
  * Item writes on tables with triggers, CHECK, generated columns, partition bounds, or columns whose absence has a meaning: the SQL way.
  *
  * Happy path: the key is locked and the item read in one request, the condition and the update are evaluated here on the row as SQL sees it, BEFORE
- * triggers fire, generated columns are computed, constraints are checked by the executor, and the new row joins the write set. The transaction's commit
- * logs it.
+ * triggers fire, generated columns are computed, constraints are checked by the executor, and the new row joins the write set; AFTER triggers, foreign
+ * keys among them, get handles of the old and the new row. The transaction's commit logs it.
  *
- * Failure modes: the condition is not met (23000), a constraint is violated (23502, 23514), a trigger changes the key (27000), AFTER ROW triggers
- * and with them foreign keys (0A000: they would read the row back by a row pointer, which item writes do not have). No rule is skipped.
+ * Failure modes: the condition is not met (23000), a constraint is violated (23502, 23503, 23514), a trigger changes the key (27000), transition
+ * tables (0A000). No rule is skipped.
  */
 #include "cairn_item_parts.h"
 
@@ -23,6 +23,7 @@
 #include "utils/memutils.h"
 
 #include "cairn_error.h"
+#include "cairn_handles.h"
 #include "cairn_writeset.h"
 
 /* One write on its way through the executor's checks. */
@@ -30,6 +31,7 @@ typedef struct RuleState {
     const CairnItemCall *call;
     const CairnRuleWrite *write;
     struct wire_span old; /* as stored; empty: none */
+    bool old_is_own;      /* written by this transaction */
     Datum *old_values;
     bool *old_nulls;
     Datum *values; /* the new row */
@@ -52,8 +54,12 @@ static void lock_and_read(RuleState *state, CairnItemImages *images)
 {
     struct wire_write_op op = {.kind = WIRE_WRITE_LOCK, .flags = WIRE_RETURN_OLD, .key = state->write->key};
     CairnItemCall call = *state->call;
+    CairnOwnVersion own;
 
     call.bare = false;
+    state->old_is_own = cairn_writeset_find(op.key, InvalidCommandId, &own);
+    if (state->old_is_own)
+        CommandCounterIncrement(); /* so that a command tells the new row from the old one */
     cairn_item_write(&call, &op, 1, images);
     state->old = images->old;
     if (state->old.size > 0) {
@@ -129,26 +135,20 @@ static void check_domains(RuleState *state)
 
 /* --- the executor's part --- */
 
-static void refuse_after_row(const CairnItemCall *call, CmdType command)
+/* Rows for transition tables would have to be gathered over the statement, which an item function is only a part of. */
+static void refuse_transition_tables(const CairnItemCall *call, CmdType command)
 {
     TriggerDesc *triggers = call->relation->trigdesc;
     int16 event = command == CMD_INSERT ? TRIGGER_TYPE_INSERT : command == CMD_UPDATE ? TRIGGER_TYPE_UPDATE : TRIGGER_TYPE_DELETE;
 
     for (int i = 0; triggers && i < triggers->numtriggers; i++) {
         const Trigger *trigger = &triggers->triggers[i];
-        bool after = TRIGGER_FOR_AFTER(trigger->tgtype) && (TRIGGER_FOR_ROW(trigger->tgtype) || trigger->tgoldtable || trigger->tgnewtable);
 
-        if (!after || !(trigger->tgtype & event) || trigger->tgenabled == TRIGGER_DISABLED)
-            continue;
-        if (OidIsValid(trigger->tgconstraint))
+        if ((trigger->tgtype & event) && trigger->tgenabled != TRIGGER_DISABLED && (trigger->tgoldtable || trigger->tgnewtable))
             ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-                            errmsg("table %s has constraint \"%s\", which item functions cannot check yet", cairn_table_name(call->relation),
-                                   get_constraint_name(trigger->tgconstraint)),
-                            errhint("Write to this table by SQL.")));
-        ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-                        errmsg("table %s has AFTER trigger \"%s\", which item functions cannot fire yet", cairn_table_name(call->relation),
-                               trigger->tgname),
-                        errhint("Write to this table by SQL, or use a BEFORE trigger.")));
+                            errmsg("trigger \"%s\" of table %s has transition tables, which item functions cannot fill", trigger->tgname,
+                                   cairn_table_name(call->relation)),
+                            errhint("Write to this table by SQL, or use a row trigger.")));
     }
 }
 
@@ -228,6 +228,35 @@ static bool fire_before(RuleState *state, CmdType command)
     }
 }
 
+/* The handle by which an AFTER trigger finds the row that was there before command `cid`. */
+static ItemPointerData old_handle(const RuleState *state, CommandId cid)
+{
+    CairnView view = {.relation = state->call->relation, .storage_id = state->call->table->storage_id, .curcid = cid};
+    CairnRow row = {.key = state->write->key, .item = state->old, .own = state->old_is_own};
+
+    return cairn_handle_of_row(&view, &row);
+}
+
+static void fire_after_row(RuleState *state, CmdType command, CommandId cid)
+{
+    TriggerDesc *triggers = state->call->relation->trigdesc;
+    ItemPointerData old;
+
+    if (!triggers)
+        return;
+    if (command != CMD_DELETE && (triggers->trig_insert_after_row || triggers->trig_update_after_row))
+        state->slot->tts_tid = cairn_handle_of_insert(state->write->key, cid);
+    if (command == CMD_INSERT)
+        ExecARInsertTriggers(state->estate, state->target, state->slot, NIL, NULL);
+    else if (command == CMD_UPDATE && triggers->trig_update_after_row) {
+        old = old_handle(state, cid);
+        ExecARUpdateTriggers(state->estate, state->target, NULL, NULL, &old, NULL, state->slot, NIL, NULL, false);
+    } else if (command == CMD_DELETE && triggers->trig_delete_after_row) {
+        old = old_handle(state, cid);
+        ExecARDeleteTriggers(state->estate, state->target, &old, NULL, NULL, false);
+    }
+}
+
 static void fire_after_statement(RuleState *state, CmdType command)
 {
     if (!state->call->relation->trigdesc)
@@ -279,26 +308,28 @@ void cairn_item_write_by_rules(const CairnItemCall *call, const CairnRuleWrite *
 {
     RuleState state = {.call = call, .write = write};
     CmdType command;
-    bool goes_on;
 
     lock_and_read(&state, images);
     evaluate(&state);
     if (write->kind == WIRE_WRITE_DELETE && state.old.size == 0)
         return;
     command = write->kind == WIRE_WRITE_DELETE ? CMD_DELETE : state.old.size > 0 ? CMD_UPDATE : CMD_INSERT;
-    refuse_after_row(call, command);
+    refuse_transition_tables(call, command);
     if (write->kind == WIRE_WRITE_UPDATE)
         check_domains(&state);
     start_executor(&state);
     if (command != CMD_DELETE)
         ExecForceStoreHeapTuple(row_tuple(&state, state.values, state.nulls), state.slot, false);
-    goes_on = fire_before(&state, command);
-    if (goes_on && command != CMD_DELETE) {
-        check_row(&state, command);
-        images->new_item = encode_row(&state);
+    if (fire_before(&state, command)) {
+        CommandId cid = GetCurrentCommandId(true);
+
+        if (command != CMD_DELETE) {
+            check_row(&state, command);
+            images->new_item = encode_row(&state);
+        }
+        cairn_writeset_put(call->table->storage_id, write->key, images->new_item, cid);
+        fire_after_row(&state, command, cid);
     }
-    if (goes_on)
-        cairn_writeset_put(call->table->storage_id, write->key, images->new_item, GetCurrentCommandId(true));
     fire_after_statement(&state, command);
     end_executor(&state);
 }

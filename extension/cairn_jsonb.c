@@ -491,6 +491,28 @@ static void read_value(struct wire_attr *attr, int depth, JsonbValue *out)
     cairn_error_raise(WIRE_E_CORRUPT, NULL);
 }
 
+/* Parts of other jsonb must be copied value by value; a tree of our own is converted as it is. */
+Datum cairn_jsonb_object(JsonbPair *pairs, int count)
+{
+    JsonbValue object = {.type = jbvObject};
+    JsonbParseState *state = NULL;
+    bool borrowed = false;
+
+    for (int i = 0; i < count; i++)
+        borrowed = borrowed || pairs[i].value.type == jbvBinary;
+    if (!borrowed) {
+        object.val.object.pairs = pairs;
+        object.val.object.nPairs = count;
+        return JsonbPGetDatum(JsonbValueToJsonb(&object));
+    }
+    (void) pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+    for (int i = 0; i < count; i++) {
+        (void) pushJsonbValue(&state, WJB_KEY, &pairs[i].key);
+        (void) pushJsonbValue(&state, WJB_VALUE, &pairs[i].value);
+    }
+    return JsonbPGetDatum(JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL)));
+}
+
 JsonbValue *cairn_jsonb_read(struct wire_attr *attr)
 {
     JsonbValue *out = palloc(sizeof(*out));

@@ -7,6 +7,7 @@
  */
 #include "cairn_tableam.h"
 
+#include "access/multixact.h"
 #include "catalog/pg_class.h"
 #include "catalog/storage.h"
 #include "storage/smgr.h"

@@ -438,7 +438,8 @@ void cairn_row_finish_item(Relation relation, struct wire_item_builder *builder,
     code = wire_item_end(builder);
     if (code == WIRE_OK && w->size > WIRE_STORED_ITEM_MAX)
         ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-                        errmsg("row of table %s is larger than %d kB", cairn_table_name(relation), WIRE_STORED_ITEM_MAX / 1024)));
+                        errmsg("row of table %s is larger than %d kB", cairn_table_name(relation), WIRE_STORED_ITEM_MAX / 1024),
+                        errdetail("It has %zu bytes as stored.", w->size)));
     if (code != WIRE_OK) {
         CairnSubject subject = {cairn_table_name(relation), NULL, "encode item"};
 

@@ -73,6 +73,9 @@ bool cairn_jsonb_binary(struct JsonbValue *value, struct wire_span *out);
 struct JsonbValue *cairn_jsonb_read(struct wire_attr *attr);
 /* A number as a numeric Datum. */
 Datum cairn_jsonb_numeric(const struct wire_number *number);
+/* An object from pairs in name order; their values may be parts of other jsonb. */
+struct JsonbPair;
+Datum cairn_jsonb_object(struct JsonbPair *pairs, int count);
 /* {"tag": payload}. */
 void cairn_jsonb_tagged(struct JsonbValue *out, const char *tag, struct JsonbValue *payload);
 /* {"$B": base64}. */

@@ -70,8 +70,10 @@ static int integer_in_range(const CairnColumn *column, const struct wire_number 
 static Datum opaque_value(const CairnColumn *column, struct wire_span bytes)
 {
     StringInfoData buffer;
-    char *string = pnstrdup((const char *) bytes.data, bytes.size);
+    char *string = palloc(bytes.size + 1);
 
+    memcpy(string, bytes.data, bytes.size);
+    string[bytes.size] = '\0';
     if (column->codec == CAIRN_CODEC_STRING)
         return OidInputFunctionCall(column->in_function, string, column->io_parameter, -1);
     buffer.data = string;
@@ -436,7 +438,6 @@ static int compare_pairs(const void *a, const void *b)
 /* In name order; a column added under the name of a stored attribute hides it. */
 static Datum object_of_pairs(JsonbPair *pairs, int count)
 {
-    JsonbValue object = {.type = jbvObject};
     int kept = 0;
 
     qsort(pairs, (size_t) count, sizeof(*pairs), compare_pairs);
@@ -446,9 +447,7 @@ static Datum object_of_pairs(JsonbPair *pairs, int count)
             continue;
         pairs[kept++] = pairs[i];
     }
-    object.val.object.pairs = pairs;
-    object.val.object.nPairs = kept;
-    return jsonb_datum(&object);
+    return cairn_jsonb_object(pairs, kept);
 }
 
 Datum cairn_row_to_jsonb(Relation relation, CairnTable *table, struct wire_span key, struct wire_span item_bytes)

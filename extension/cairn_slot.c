@@ -20,20 +20,20 @@ typedef struct CairnSlot {
     MemoryContext memory;
 } CairnSlot;
 
-static void slot_clear(TupleTableSlot *slot)
+static void row_slot_clear(TupleTableSlot *slot)
 {
     ((CairnSlot *) slot)->stored = false;
     TTSOpsVirtual.clear(slot);
 }
 
-static void slot_release(TupleTableSlot *slot)
+static void row_slot_release(TupleTableSlot *slot)
 {
-    slot_clear(slot);
+    row_slot_clear(slot);
     TTSOpsVirtual.release(slot);
 }
 
 /* All columns at once: an item is one piece of bytes. */
-static void slot_getsomeattrs(TupleTableSlot *slot, int count)
+static void row_slot_getsomeattrs(TupleTableSlot *slot, int count)
 {
     CairnSlot *own = (CairnSlot *) slot;
     MemoryContext previous;
@@ -46,7 +46,7 @@ static void slot_getsomeattrs(TupleTableSlot *slot, int count)
     slot->tts_nvalid = slot->tts_tupleDescriptor->natts;
 }
 
-static Datum slot_getsysattr(TupleTableSlot *slot, int number, bool *is_null)
+static Datum row_slot_getsysattr(TupleTableSlot *slot, int number, bool *is_null)
 {
     *is_null = false;
     switch (number) {
@@ -59,7 +59,7 @@ static Datum slot_getsysattr(TupleTableSlot *slot, int number, bool *is_null)
     }
 }
 
-static void slot_materialize(TupleTableSlot *slot)
+static void row_slot_materialize(TupleTableSlot *slot)
 {
     if (TTS_SHOULDFREE(slot))
         return;
@@ -68,7 +68,7 @@ static void slot_materialize(TupleTableSlot *slot)
     ((CairnSlot *) slot)->stored = false;
 }
 
-static void slot_copyslot(TupleTableSlot *to, TupleTableSlot *from)
+static void row_slot_copyslot(TupleTableSlot *to, TupleTableSlot *from)
 {
     ((CairnSlot *) to)->stored = false;
     TTSOpsVirtual.copyslot(to, from);
@@ -76,7 +76,7 @@ static void slot_copyslot(TupleTableSlot *to, TupleTableSlot *from)
     to->tts_tableOid = from->tts_tableOid;
 }
 
-static HeapTuple slot_copy_heap_tuple(TupleTableSlot *slot)
+static HeapTuple row_slot_copy_heap_tuple(TupleTableSlot *slot)
 {
     HeapTuple tuple;
 
@@ -87,7 +87,7 @@ static HeapTuple slot_copy_heap_tuple(TupleTableSlot *slot)
     return tuple;
 }
 
-static MinimalTuple slot_copy_minimal_tuple(TupleTableSlot *slot)
+static MinimalTuple row_slot_copy_minimal_tuple(TupleTableSlot *slot)
 {
     slot_getallattrs(slot);
     return TTSOpsVirtual.copy_minimal_tuple(slot);
@@ -95,14 +95,14 @@ static MinimalTuple slot_copy_minimal_tuple(TupleTableSlot *slot)
 
 static TupleTableSlotOps slot_ops = {
     .base_slot_size = sizeof(CairnSlot),
-    .release = slot_release,
-    .clear = slot_clear,
-    .getsomeattrs = slot_getsomeattrs,
-    .getsysattr = slot_getsysattr,
-    .materialize = slot_materialize,
-    .copyslot = slot_copyslot,
-    .copy_heap_tuple = slot_copy_heap_tuple,
-    .copy_minimal_tuple = slot_copy_minimal_tuple,
+    .release = row_slot_release,
+    .clear = row_slot_clear,
+    .getsomeattrs = row_slot_getsomeattrs,
+    .getsysattr = row_slot_getsysattr,
+    .materialize = row_slot_materialize,
+    .copyslot = row_slot_copyslot,
+    .copy_heap_tuple = row_slot_copy_heap_tuple,
+    .copy_minimal_tuple = row_slot_copy_minimal_tuple,
 };
 
 const TupleTableSlotOps *cairn_slot_ops(Relation relation)

@@ -68,11 +68,14 @@ thread-tests: $(THREAD_TESTS)
 fuzz-targets: $(FUZZ_TARGETS)
 simulations: $(SIMULATIONS)
 
-# LD_PRELOAD library of the power-off tests.
-interposer: $(BUILD)/interposer/poweroff.so
-$(BUILD)/interposer/poweroff.so: $(wildcard tests/tap/poweroff/*.c)
+# LD_PRELOAD library of the power-off tests, and the tool that makes what a power failure leaves out of its record.
+interposer: $(BUILD)/interposer/poweroff.so $(BUILD)/interposer/poweroff_apply
+$(BUILD)/interposer/poweroff.so: tests/tap/poweroff/poweroff.c tests/tap/poweroff/poweroff.h
 	@mkdir -p $(@D)
-	$(CC) -std=gnu11 -O2 -g -D_GNU_SOURCE -fPIC -Wall -Wextra -shared -o $@ $^ -ldl -lpthread
+	$(CC) -std=gnu11 -O2 -g -D_GNU_SOURCE -fPIC -Wall -Wextra -shared -o $@ $< -lpthread
+$(BUILD)/interposer/poweroff_apply: tests/tap/poweroff/poweroff_apply.c tests/tap/poweroff/poweroff.h
+	@mkdir -p $(@D)
+	$(CC) -std=gnu11 -O2 -g -D_GNU_SOURCE -Wall -Wextra -o $@ $<
 .PHONY: interposer unit-tests thread-tests fuzz-targets simulations
 
 # PGXS is found through pg_config, which deps may have to install first: hence a make of its own for what follows it.

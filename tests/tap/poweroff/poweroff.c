@@ -79,17 +79,25 @@ static void after_fork(void)
     journal = -1;
 }
 
+/* A copy: Postgres writes its process title over the environment. */
+static char *environment(const char *name)
+{
+    const char *value = getenv(name);
+
+    return value ? strdup(value) : NULL;
+}
+
 __attribute__((constructor)) static void begin(void)
 {
-    const char *wanted = getenv("CAIRN_POWEROFF_ROOT");
+    const char *wanted = environment("CAIRN_POWEROFF_ROOT");
     char path[PATH_MAX];
     int fd;
 
-    directory = getenv("CAIRN_POWEROFF_DIR");
+    directory = environment("CAIRN_POWEROFF_DIR");
     if (!wanted || !directory)
         return;
-    skipped = getenv("CAIRN_POWEROFF_SKIP");
-    limited = getenv("CAIRN_POWEROFF_FULL");
+    skipped = environment("CAIRN_POWEROFF_SKIP");
+    limited = environment("CAIRN_POWEROFF_FULL");
     snprintf(path, sizeof(path), "%s/control", directory);
     fd = (int) syscall(SYS_openat, AT_FDCWD, path, O_RDWR | O_CLOEXEC, 0);
     if (fd < 0)
@@ -355,9 +363,9 @@ static ssize_t write_any(int fd, const void *data, size_t size, off_t offset)
         return offset < 0 ? syscall(SYS_write, fd, data, size) : syscall(SYS_pwrite64, fd, data, size, offset);
     pthread_mutex_lock(&mutex);
     if (d->limited) {
-        at = offset >= 0                                      ? (uint64_t) offset
+        at = offset >= 0                     ? (uint64_t) offset
              : fcntl(fd, F_GETFL) & O_APPEND ? (uint64_t) st.st_size
-                                                              : (uint64_t) lseek(fd, 0, SEEK_CUR);
+                                             : (uint64_t) lseek(fd, 0, SEEK_CUR);
         if (size > 0 && (size = take_room(d, &st, at, size)) == 0) {
             pthread_mutex_unlock(&mutex);
             errno = ENOSPC;
@@ -529,6 +537,10 @@ EXPORT int fdatasync(int fd)
 /* result: of the call that was made with the mutex held. Both paths were made out before it. */
 static int record_names(int result, enum poweroff_kind kind, const char *path, const char *other)
 {
+    bool two = kind == POWEROFF_RENAME || kind == POWEROFF_LINK;
+
+    if (result == 0 && two && (path != NULL) != (other != NULL))
+        give_up("a file gets a name across the border of the recorded directory");
     if (result == 0 && path)
         record((struct poweroff_record){.kind = (uint32_t) kind}, path, other, NULL);
     pthread_mutex_unlock(&mutex);
@@ -541,8 +553,6 @@ EXPORT int renameat(int from_dir, const char *from, int to_dir, const char *to)
     const char *path = path_of_name(from_dir, from, buffers[0]);
     const char *other = path_of_name(to_dir, to, buffers[1]);
 
-    if ((path != NULL) != (other != NULL))
-        give_up("a file is renamed into or out of the recorded directory");
     pthread_mutex_lock(&mutex);
     return record_names((int) syscall(SYS_renameat, from_dir, from, to_dir, to), POWEROFF_RENAME, path, other);
 }
@@ -558,8 +568,6 @@ EXPORT int linkat(int from_dir, const char *from, int to_dir, const char *to, in
     const char *path = path_of_name(from_dir, from, buffers[0]);
     const char *other = path_of_name(to_dir, to, buffers[1]);
 
-    if ((path != NULL) != (other != NULL))
-        give_up("a file is linked into or out of the recorded directory");
     pthread_mutex_lock(&mutex);
     return record_names((int) syscall(SYS_linkat, from_dir, from, to_dir, to, flags), POWEROFF_LINK, path, other);
 }
@@ -615,8 +623,7 @@ EXPORT int open64(const char *path, int flags, ...) __attribute__((alias("open")
 EXPORT int openat64(int dirfd, const char *path, int flags, ...) __attribute__((alias("openat")));
 EXPORT int creat64(const char *path, mode_t mode) __attribute__((alias("creat")));
 EXPORT ssize_t pwrite64(int fd, const void *data, size_t size, off_t offset) __attribute__((alias("pwrite")));
-EXPORT ssize_t pwritev64(int fd, const struct iovec *pieces, int count, off_t offset)
-    __attribute__((alias("pwritev")));
+EXPORT ssize_t pwritev64(int fd, const struct iovec *pieces, int count, off_t offset) __attribute__((alias("pwritev")));
 EXPORT int ftruncate64(int fd, off_t length) __attribute__((alias("ftruncate")));
 EXPORT int truncate64(const char *path, off_t length) __attribute__((alias("truncate")));
 EXPORT int fallocate64(int fd, int mode, off_t offset, off_t length) __attribute__((alias("fallocate")));

@@ -42,7 +42,7 @@ struct poweroff_record {
     uint32_t path_size;
     uint32_t other_size;
     uint64_t data_size;
-};
+} __attribute__((packed));
 
 /* Mapped by every process. */
 struct poweroff_control {

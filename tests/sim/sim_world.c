@@ -1,0 +1,437 @@
+/* See sim_world.h. */
+#include "sim_world.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "sim_requests.h"
+
+#define IDENTITY 4711
+#define STORAGE_TOKEN UINT64_MAX
+
+/* The store's own write, behind the one that tears. */
+static struct {
+    int (*write)(void *self, const struct sb_change *changes, size_t count, struct sb_fault *fault);
+    enum sim_fault fault;
+} beneath;
+
+void sim_world_fail(struct sim_world *world, const char *format, ...)
+{
+    va_list arguments;
+
+    if (world->failed)
+        return;
+    world->failed = true;
+    va_start(arguments, format);
+    vsnprintf(world->reason, sizeof(world->reason), format, arguments);
+    va_end(arguments);
+}
+
+static int write_torn(void *self, const struct sb_change *changes, size_t count, struct sb_fault *fault)
+{
+    size_t first = beneath.fault == SIM_APPLIED_APART ? count - 1 : 0;
+    size_t split = beneath.fault == SIM_APPLIED_APART ? 1 : count / 2;
+    int status = beneath.write(self, changes + first, split, fault);
+
+    if (status != WIRE_OK)
+        return status;
+    return beneath.fault == SIM_APPLIED_APART ? beneath.write(self, changes, count - 1, fault)
+                                              : beneath.write(self, changes + split, count - split, fault);
+}
+
+static void open_store(struct sim_world *world)
+{
+    struct sim_store_options options = {.seed = sim_random_next(&world->random),
+                                        .flush_per_mille = (uint32_t) sim_random_below(&world->random, 100),
+                                        .compact_per_mille = (uint32_t) sim_random_below(&world->random, 100),
+                                        .would_block_per_mille = (uint32_t) sim_random_below(&world->random, 300)};
+
+    sim_store_open(&options, &world->store);
+    beneath.write = world->store.write;
+    beneath.fault = world->fault;
+    if (world->fault == SIM_APPLIED_APART || world->fault == SIM_TORN_BATCH)
+        world->store.write = write_torn;
+}
+
+/* ---- up and down ---- */
+
+struct replay {
+    struct sim_world *world;
+    uint64_t next;
+    uint64_t term;
+};
+
+static int replay_entry(void *context, const struct sb_log_entry *entry)
+{
+    struct replay *replay = context;
+    struct sim_world *world = replay->world;
+
+    replay->term = entry->term > replay->term ? entry->term : replay->term;
+    if (!sim_model_same(world->model, entry->index, entry->payload))
+        sim_world_fail(world, "the log holds an entry %llu that was never appended", (unsigned long long) entry->index);
+    if (entry->index < replay->next)
+        return WIRE_OK;
+    if (entry->index != replay->next) {
+        sim_world_fail(world, "the store has applied %llu entries, the log goes on at %llu",
+                       (unsigned long long) replay->next - 1, (unsigned long long) entry->index);
+        return WIRE_E_CORRUPT;
+    }
+    replay->next++;
+    return sb_shard_replay(world->shard, entry, &world->error);
+}
+
+static void shut(struct sim_world *world)
+{
+    sb_shard_close(world->shard);
+    sb_transactions_close(world->transactions);
+    sb_log_close(world->log);
+    world->shard = NULL;
+    world->transactions = NULL;
+    world->log = NULL;
+    for (size_t i = 0; i < world->queued; i++)
+        free((void *) world->queue[i].bytes.data);
+    world->queued = world->entry_count = world->fetch_count = 0;
+}
+
+static int open_node(struct sim_world *world, struct replay *replay)
+{
+    uint64_t applied = 0;
+    int status = sb_transactions_open(&world->transactions);
+
+    if (status != WIRE_OK)
+        return status;
+    world->shard_options.store = &world->store;
+    world->shard_options.transactions = world->transactions;
+    world->reader = (struct sb_reader){&world->store, world->transactions};
+    status = sb_shard_open(&world->shard_options, &world->shard, &applied, &world->error);
+    if (status != WIRE_OK)
+        return status;
+    *replay = (struct replay){.world = world, .next = applied + 1};
+    status = sb_log_open(&world->files, &world->log_options, replay_entry, replay, &world->log, &world->error);
+    if (status != WIRE_OK)
+        world->log = NULL;
+    return status;
+}
+
+/* What the reopened node knows, against what it had promised. */
+static void check_start(struct sim_world *world, const struct replay *replay, const struct sb_applied *applied)
+{
+    uint64_t first;
+    uint64_t last;
+
+    sb_log_bounds(world->log, WIRE_GROUP_LOCAL, &first, &last);
+    if (applied->index != replay->next - 1 || last != applied->index)
+        sim_world_fail(world, "applied entry %llu, the log ends at %llu", (unsigned long long) applied->index, (unsigned long long) last);
+    if (last < world->durable)
+        sim_world_fail(world, "durable up to entry %llu, the log ends at %llu", (unsigned long long) world->durable,
+                       (unsigned long long) last);
+    if (last > sim_model_last(world->model))
+        sim_world_fail(world, "the log ends at entry %llu, of %llu that were made", (unsigned long long) last,
+                       (unsigned long long) sim_model_last(world->model));
+    if (world->failed)
+        return;
+    sim_model_truncate(world->model, last);
+    if (applied->version != sim_model_version_of(world->model, last) || applied->version < world->applied_version)
+        sim_world_fail(world, "applied version %llx after entry %llu, published was %llx", (unsigned long long) applied->version,
+                       (unsigned long long) last, (unsigned long long) world->applied_version);
+    if (applied->horizon != sim_model_horizon(world->model))
+        sim_world_fail(world, "the horizon is %llx", (unsigned long long) applied->horizon);
+}
+
+static void start(struct sim_world *world)
+{
+    struct sb_applied applied = {0};
+    struct replay replay;
+    int status = WIRE_E_IO;
+
+    for (int attempt = 0; status != WIRE_OK && !world->failed; attempt++) {
+        sim_files_fail_at(world->disk, attempt < 3 && sim_random_one_in(&world->random, 4) ? 1 + sim_random_below(&world->random, 20) : 0,
+                          WIRE_E_IO);
+        status = open_node(world, &replay);
+        if (status == WIRE_OK)
+            break;
+        if (attempt >= 3 || status != WIRE_E_IO)
+            sim_world_fail(world, "start: %s: %s", wire_error_name(status), world->error.text);
+        shut(world);
+        if (sim_random_one_in(&world->random, 2))
+            sim_files_crash(world->disk);
+        else
+            sim_files_restart(world->disk);
+        sim_store_crash(&world->store);
+    }
+    sim_files_fail_at(world->disk, 0, 0);
+    if (world->failed)
+        return;
+    status = sb_meta_applied(&world->store, false, &applied, &world->error);
+    if (status == WIRE_OK)
+        check_start(world, &replay, &applied);
+    world->appended = world->durable = applied.index;
+    world->applied_version = applied.version;
+    world->horizon = applied.horizon > world->horizon ? applied.horizon : world->horizon;
+    world->more = true;
+    if (status == WIRE_OK)
+        status = sb_shard_start(world->shard, (applied.term > replay.term ? applied.term : replay.term) + 1, world->now_ms, &world->error);
+    if (status != WIRE_OK)
+        sim_world_fail(world, "start: %s", wire_error_name(status));
+}
+
+void sim_world_crash(struct sim_world *world, bool power)
+{
+    if (world->failed)
+        return;
+    shut(world);
+    world->crashes++;
+    world->down = world->armed = false;
+    sim_store_fail_write(&world->store, 0, 0);
+    if (sim_files_handles(world->disk) != 0)
+        sim_world_fail(world, "a closed log leaves handles");
+    if (power)
+        sim_files_crash(world->disk);
+    else
+        sim_files_restart(world->disk);
+    sim_store_crash(&world->store);
+    start(world);
+    if (!world->failed)
+        world->events.restarted(world->events.context);
+}
+
+static void make_storage(struct sim_world *world)
+{
+    sim_begin((struct wire_request){.operation = WIRE_STORAGE}, NULL, 0);
+    wire_write_span(&sim_request, "relation", 8);
+    sim_world_request(world, STORAGE_TOKEN, sim_end());
+    sim_world_quiesce(world);
+}
+
+void sim_world_open(struct sim_world *world, uint64_t seed, enum sim_fault fault, struct sim_events events)
+{
+    *world = (struct sim_world){.random = sim_random_of(seed), .fault = fault, .events = events, .now_ms = 1000, .storage_id = 1};
+    world->disk = sim_files_open(&world->random);
+    world->files = sim_files_interface(world->disk);
+    if (fault == SIM_LYING_DISK)
+        sim_files_set_lie(world->disk, SIM_FILES_NO_FILE_SYNC);
+    world->log_options = (struct sb_log_options){.segment_bytes = 8192 + 16384 * sim_random_below(&world->random, 4), .identity = IDENTITY};
+    world->shard_options.max_in_flight_bytes = sim_random_one_in(&world->random, 3) ? 2000 : UINT64_C(16) << 20;
+    world->shard_options.settle_keys_max = sim_random_one_in(&world->random, 3) ? 4 : 1000;
+    world->model = sim_model_open(world->storage_id);
+    open_store(world);
+    start(world);
+    if (!world->failed)
+        make_storage(world);
+}
+
+void sim_world_close(struct sim_world *world)
+{
+    shut(world);
+    free(world->entries);
+    free(world->fetches);
+    world->store.close(world->store.self);
+    sim_files_close(world->disk);
+    sim_model_close(world->model);
+    sim_arena_reset();
+}
+
+void sim_world_arm(struct sim_world *world)
+{
+    world->armed = true;
+    if (sim_random_one_in(&world->random, 3))
+        sim_store_fail_write(&world->store, 1 + sim_random_below(&world->random, 10), WIRE_E_IO);
+    else
+        sim_files_fail_at(world->disk, 1 + sim_random_below(&world->random, 30),
+                          sim_random_one_in(&world->random, 3) ? WIRE_E_DISK_FULL : WIRE_E_IO);
+}
+
+/* ---- steps ---- */
+
+static void *grown(void *array, size_t *capacity, size_t wanted, size_t element)
+{
+    while (*capacity < wanted)
+        *capacity = *capacity ? *capacity * 2 : 64;
+    array = realloc(array, *capacity * element);
+    if (!array)
+        abort();
+    return array;
+}
+
+static void broken(struct sim_world *world, int status, const char *what)
+{
+    if (!world->armed || (status != WIRE_E_IO && status != WIRE_E_DISK_FULL))
+        sim_world_fail(world, "%s: %s: %s", what, wire_error_name(status), world->error.text);
+    world->down = true;
+}
+
+static void queue_event(struct sim_world *world, struct sb_event event)
+{
+    if (world->queued == SIM_EVENTS_MAX)
+        sim_world_step(world);
+    if (world->down || world->failed)
+        free((void *) event.bytes.data);
+    else
+        world->queue[world->queued++] = event;
+}
+
+void sim_world_request(struct sim_world *world, uint64_t token, struct wire_span bytes)
+{
+    uint8_t *copy = malloc(bytes.size);
+
+    if (!copy)
+        abort();
+    memcpy(copy, bytes.data, bytes.size);
+    queue_event(world, (struct sb_event){.kind = SB_EVENT_REQUEST, .token = token, .bytes = {copy, bytes.size}});
+}
+
+/* Published before it is logged, as the shard's thread does. */
+void sim_world_tick(struct sim_world *world, uint64_t horizon)
+{
+    if (horizon > world->horizon)
+        world->horizon = horizon;
+    if (world->fault == SIM_HORIZON_EARLY)
+        world->store.set_horizon(world->store.self, world->applied_version);
+    queue_event(world, (struct sb_event){.kind = SB_EVENT_TICK, .horizon = horizon});
+}
+
+static void take_entries(struct sim_world *world, const struct sb_step *step)
+{
+    if (step->entry_count == 0)
+        return;
+    world->entries = grown(world->entries, &world->entry_capacity, world->entry_count + step->entry_count, sizeof(*world->entries));
+    for (size_t i = 0; i < step->entry_count; i++) {
+        struct sb_log_entry *entry = &world->entries[world->entry_count++];
+
+        *entry = step->entries[i];
+        if (world->fault == SIM_REPLY_EARLY) { /* the shard frees what it believes durable */
+            uint8_t *copy = sim_arena_take(entry->payload.size);
+
+            memcpy(copy, entry->payload.data, entry->payload.size);
+            entry->payload.data = copy;
+        }
+        if (!sim_model_add(world->model, step->entries[i].index, step->entries[i].payload))
+            sim_world_fail(world, "entry %llu makes no sense", (unsigned long long) step->entries[i].index);
+    }
+    if (world->fault == SIM_REPLY_EARLY)
+        queue_event(world, (struct sb_event){.kind = SB_EVENT_DURABLE, .index = step->entries[step->entry_count - 1].index});
+}
+
+static void take_replies(struct sim_world *world, const struct sb_step *step)
+{
+    for (size_t i = 0; i < step->reply_count && !world->failed; i++) {
+        struct wire_reply reply;
+
+        if (wire_reply_open(step->replies[i].bytes.data, step->replies[i].bytes.size, &reply) != WIRE_OK)
+            sim_world_fail(world, "a reply is malformed");
+        else if (step->replies[i].token == STORAGE_TOKEN) {
+            if (reply.status != WIRE_OK || wire_read_u64(&reply.body) != world->storage_id)
+                sim_world_fail(world, "the storage was not made");
+        } else
+            world->events.reply(world->events.context, step->replies[i].token, &reply);
+    }
+}
+
+void sim_world_step(struct sim_world *world)
+{
+    struct sb_event events[SIM_EVENTS_MAX];
+    struct sb_step step = {0};
+    size_t count = world->queued;
+    int status;
+
+    if (world->down || world->failed)
+        return;
+    memcpy(events, world->queue, count * sizeof(*events));
+    world->queued = 0;
+    world->now_ms += sim_random_below(&world->random, 3);
+    status = sb_shard_step(world->shard, world->now_ms, events, count, &step, &world->error);
+    for (size_t i = 0; i < count; i++)
+        free((void *) events[i].bytes.data);
+    if (status != WIRE_OK) {
+        broken(world, status, "step");
+        return;
+    }
+    take_entries(world, &step);
+    if (step.fetch_count > 0)
+        world->fetches = grown(world->fetches, &world->fetch_capacity, world->fetch_count + step.fetch_count, sizeof(*world->fetches));
+    for (size_t i = 0; i < step.fetch_count; i++)
+        world->fetches[world->fetch_count++] = step.fetches[i].token;
+    world->applied_version = step.applied_version;
+    world->horizon = step.horizon > world->horizon ? step.horizon : world->horizon;
+    world->more = step.more;
+    take_replies(world, &step);
+}
+
+void sim_world_append(struct sim_world *world)
+{
+    int status;
+
+    if (world->entry_count == 0 || world->down || world->failed)
+        return;
+    status = sb_log_append(world->log, world->entries, world->entry_count, &world->error);
+    if (status == WIRE_E_DISK_FULL && world->armed)
+        return; /* the batch is kept */
+    if (status != WIRE_OK) {
+        broken(world, status, "append");
+        return;
+    }
+    world->appended = world->entries[world->entry_count - 1].index;
+    world->entry_count = 0;
+}
+
+void sim_world_sync(struct sim_world *world)
+{
+    bool skip = world->fault == SIM_SKIP_SYNC && sim_random_one_in(&world->random, 4);
+    int status;
+
+    if (world->appended <= world->durable || world->down || world->failed)
+        return;
+    status = skip ? WIRE_OK : sb_log_sync(world->log, &world->error);
+    if (status != WIRE_OK) {
+        broken(world, status, "sync");
+        return;
+    }
+    world->durable = world->appended;
+    queue_event(world, (struct sb_event){.kind = SB_EVENT_DURABLE, .index = world->appended});
+}
+
+void sim_world_fetch(struct sim_world *world)
+{
+    size_t at;
+    uint64_t token;
+
+    if (world->fetch_count == 0 || world->down || world->failed)
+        return;
+    at = sim_random_below(&world->random, world->fetch_count);
+    token = world->fetches[at];
+    world->fetches[at] = world->fetches[--world->fetch_count];
+    queue_event(world, (struct sb_event){.kind = SB_EVENT_FETCHED, .token = token});
+}
+
+void sim_world_keep(struct sim_world *world)
+{
+    struct sb_applied applied;
+    int status;
+
+    if (world->down || world->failed)
+        return;
+    status = sb_meta_applied(&world->store, true, &applied, &world->error);
+    if (status == WIRE_OK && applied.index > 1)
+        status = sb_log_truncate_prefix(world->log, WIRE_GROUP_LOCAL, applied.index - 1, &world->error);
+    if (status != WIRE_OK && !(world->armed && status == WIRE_E_IO))
+        sim_world_fail(world, "keep: %s: %s", wire_error_name(status), world->error.text);
+}
+
+void sim_world_quiesce(struct sim_world *world)
+{
+    for (int i = 0; i < 100000 && !world->failed; i++) {
+        bool busy = world->queued > 0 || world->entry_count > 0 || world->fetch_count > 0 || world->appended > world->durable || world->more;
+
+        if (world->down)
+            sim_world_crash(world, true);
+        else if (!busy)
+            return;
+        sim_world_fetch(world);
+        if (world->more && world->queued == 0)
+            sim_world_tick(world, 0);
+        sim_world_step(world);
+        sim_world_append(world);
+        sim_world_sync(world);
+    }
+    sim_world_fail(world, "does not come to rest");
+}
