@@ -141,8 +141,8 @@ sub latencies_of {
     my @by_script;
     for my $path (glob "$prefix.*") {
         open my $file, '<', $path or die "$path: $!\n";
-        while (<$file>) {
-            my @f = split ' ';
+        while (my $line = <$file>) {
+            my @f = split ' ', $line;
             push @{$by_script[$f[3]]}, $f[2] if @f >= 4 && $f[2] =~ /^\d/;
         }
         close $file;

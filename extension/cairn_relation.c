@@ -11,10 +11,10 @@
 #include "catalog/pg_class.h"
 #include "catalog/storage.h"
 #include "storage/smgr.h"
+#include "utils/builtins.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
-#include "utils/syscache.h"
 
 #include "cairn_row.h"
 #include "cairn_size.h"
@@ -23,13 +23,20 @@
 #define ROW_OVERHEAD 48
 
 /* ALTER TABLE and VACUUM FULL copy a table into a transient one that is named so after it. */
-static bool is_rewrite_of_existing(Relation relation)
+static void refuse_rewrite(Relation relation)
 {
     Oid original;
     char tail;
+    char *name;
 
-    return sscanf(RelationGetRelationName(relation), "pg_temp_%u%c", &original, &tail) == 1 &&
-           SearchSysCacheExists1(RELOID, ObjectIdGetDatum(original));
+    if (sscanf(RelationGetRelationName(relation), "pg_temp_%u%c", &original, &tail) != 1)
+        return;
+    name = get_rel_name(original);
+    if (!name)
+        return;
+    ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED), errmsg("a change that rewrites the table is not supported for cairn tables"),
+                    errdetail("Table %s.", quote_qualified_identifier(get_namespace_name(get_rel_namespace(original)), name)),
+                    errhint("Create a new table and copy the rows with INSERT ... SELECT.")));
 }
 
 static void check_can_be_cairn(Relation relation, const RelFileNode *node, char persistence)
@@ -40,8 +47,7 @@ static void check_can_be_cairn(Relation relation, const RelFileNode *node, char 
         cairn_refuse(relation, persistence == RELPERSISTENCE_TEMP ? "TEMPORARY" : "UNLOGGED", "Use heap for such tables.");
     if (node->spcNode != MyDatabaseTableSpace)
         cairn_refuse(relation, "a tablespace", "Items live in the storage directory, see cairn.storage_directory.");
-    if (is_rewrite_of_existing(relation))
-        cairn_refuse(relation, "a change that rewrites the table", "Create a new table and copy the rows with INSERT ... SELECT.");
+    refuse_rewrite(relation);
 }
 
 void cairn_relation_set_filenode(Relation relation, const RelFileNode *node, char persistence, TransactionId *freeze_xid,

@@ -60,7 +60,7 @@ bool cairn_ddl_names_cairn(const RangeVar *name)
 void cairn_ddl_refuse(const RangeVar *table, const char *what, const char *hint)
 {
     ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED), errmsg("%s is not supported for cairn tables", what),
-                    errdetail("Table \"%s\".", table->relname), hint ? errhint("%s", hint) : 0));
+                    errdetail("Table %s.", quote_qualified_identifier(table->schemaname, table->relname)), hint ? errhint("%s", hint) : 0));
 }
 
 /* Is it a command that a rule changes? */

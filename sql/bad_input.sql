@@ -24,7 +24,7 @@ EXCEPTION WHEN others THEN
 END $$;
 CREATE FUNCTION put_told(item text) RETURNS TABLE (said text) LANGUAGE sql AS $$ SELECT told(format('SELECT cairn.put_item(%L, %L)', 'bad', item)) $$;
 CREATE FUNCTION get_told(key text) RETURNS TABLE (said text) LANGUAGE sql AS $$ SELECT told(format('SELECT cairn.get_item(%L, %L)', 'bad', key)) $$;
-CREATE TABLE bad (p text, s integer, n integer, t text, b bytea, f boolean, d date, num numeric, attributes jsonb, PRIMARY KEY (p, s)) USING cairn;
+CREATE TABLE bad (p text COLLATE "C", s integer, n integer, t text, b bytea, f boolean, d date, num numeric, attributes jsonb, PRIMARY KEY (p, s)) USING cairn;
 
 -- items that are no items
 SELECT put_told(x) FROM unnest(ARRAY['[]', '"text"', '1', 'null', '[{"p": "x", "s": 1}]']) x;
@@ -125,7 +125,7 @@ SELECT told($$SELECT cairn.batch_write_item('bad', '[{"p": "x", "s": 1}]', '[{"p
 CREATE TABLE heap_table (p text PRIMARY KEY);
 CREATE VIEW some_view AS SELECT 1 AS p;
 CREATE TABLE keyless (p text) USING cairn;
-CREATE TABLE no_catch_all (p text PRIMARY KEY) USING cairn;
+CREATE TABLE no_catch_all (p text COLLATE "C" PRIMARY KEY) USING cairn;
 SELECT told(format('SELECT cairn.get_item(%L, ''{"p": "x"}'')', x)) FROM unnest(ARRAY['heap_table', 'some_view', 'heap_table_pkey', 'no_such_table', 'keyless']) x;
 SELECT told($$SELECT cairn.get_item(99999999::oid::regclass, '{"p": "x"}')$$);
 SELECT told($$SELECT cairn.put_item('no_catch_all', '{"p": "x", "other": 1}')$$);

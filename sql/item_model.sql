@@ -86,6 +86,39 @@ SELECT cairn.get_item('kinds', '{"id": 2}');
 SELECT cairn.update_item('kinds', '{"id": 1}', '{"i4": 7, "c": "xyz", "arr": [[1, 2], [3, 4]], "j": null, "new": 1}', '{n, ts, more}', '{"equals": {"d": "2024-02-29", "m": "ok", "c": "ab", "i4": 2147483647.0}}', 'ALL_NEW') ->> 'arr' AS arr;
 SELECT cairn.get_item('kinds', '{"id": 1}') - '{arr,texts,p,r,ip,u,y,iv,f,u,money,d,m}'::text[];
 
-DROP TABLE model, kinds;
+-- SQL and item functions see the same rows
+SELECT id, n, t, v, c, y, j, m, p, arr, texts, r, ip, money, attributes FROM kinds ORDER BY id;
+INSERT INTO kinds (id, n, f, y, j, d, arr, p, ts, attributes) VALUES
+    (3, 'NaN', 'NaN', '\x00', '{"$SS": ["b", "a"]}', 'infinity', '{{1,2},{3,4}}', '(1,"x,y")', '-infinity', '{"aa": {"$B": "AA=="}, "bb": {"$ref": 1}}'),
+    (4, 1e200, '-Infinity', '', 'null', '2024-01-01 BC', '{}', NULL, '2024-01-01 00:00:00.123456+00', '{}');
+SELECT cairn.get_item('kinds', '{"id": 3}');
+SELECT cairn.get_item('kinds', '{"id": 4}') - 'n' AS item, cairn.get_item('kinds', '{"id": 4}')->'n' = '1e200' AS n;
+SELECT id, n = 1e200 AS n, f, y, j, d, arr, p, ts, attributes FROM kinds WHERE id IN (3, 4) ORDER BY id;
+SELECT cairn.put_item('kinds', '{"id": 5, "aa": {"$NS": [3, 1, 2]}, "bb": [null]}');
+SELECT id, attributes, attributes->'bb' AS bb FROM kinds WHERE id = 5;
+
+-- the catch-all column in SQL: NULL and empty are two things, members cannot have a column's name, it must be an object
+CREATE TABLE catch_all (id integer PRIMARY KEY, n integer, attributes jsonb) USING cairn;
+INSERT INTO catch_all VALUES (1, 1, NULL), (2, 2, '{}'), (3, 3, '{"x": 1}');
+SELECT cairn.put_item('catch_all', '{"id": 4, "n": 4}');
+SELECT cairn.update_item('catch_all', '{"id": 3}', remove_attributes => '{x}');
+SELECT id, n, attributes FROM catch_all ORDER BY id;
+SELECT * FROM cairn.scan('catch_all') i ORDER BY i->'id';
+INSERT INTO catch_all VALUES (5, 5, '{"n": 1}');
+INSERT INTO catch_all VALUES (5, 5, '[1]');
+INSERT INTO catch_all VALUES (5, 5, '{"x": {"$B": 1}}');
+
+-- settings that change how values print do not change what is stored
+SET datestyle = 'SQL, DMY';
+SET intervalstyle = 'iso_8601';
+SET extra_float_digits = 0;
+CREATE TABLE printed (id integer PRIMARY KEY, ds date[], iv interval[], fs float8[]) USING cairn;
+INSERT INTO printed VALUES (1, '{2024-02-03}', ARRAY[interval '-1 day 2 hours'], ARRAY[0.1::float8 + 0.2::float8]);
+RESET datestyle;
+RESET intervalstyle;
+RESET extra_float_digits;
+SELECT id, ds, iv, fs, fs[1] = 0.1::float8 + 0.2::float8 AS exact FROM printed;
+
+DROP TABLE model, kinds, catch_all, printed;
 DROP FUNCTION round_trip, holds;
 DROP TYPE mood, pair;

@@ -5,7 +5,7 @@ SET client_min_messages = notice;
 SET timezone = 'UTC';
 
 -- typmods: as SQL converts or refuses
-CREATE TABLE typmods (id text PRIMARY KEY, code varchar(3), padded char(5), price numeric(6,2), at timestamptz(0)) USING cairn;
+CREATE TABLE typmods (id text COLLATE "C" PRIMARY KEY, code varchar(3), padded char(5), price numeric(6,2), at timestamptz(0)) USING cairn;
 SELECT cairn.put_item('typmods', '{"id": "a", "code": "abc", "padded": "ab", "price": 1.005, "at": "2024-01-01 00:00:00.6+00"}');
 SELECT cairn.get_item('typmods', '{"id": "a"}');
 SELECT cairn.put_item('typmods', '{"id": "a", "code": "abcd"}');
@@ -16,7 +16,7 @@ SELECT cairn.update_item('typmods', '{"id": "a"}', '{"price": 2.999}', return_va
 -- domains
 CREATE DOMAIN positive AS integer CHECK (VALUE > 0);
 CREATE DOMAIN required AS text NOT NULL;
-CREATE TABLE domains (id text PRIMARY KEY, n positive, r required, attributes jsonb) USING cairn;
+CREATE TABLE domains (id text COLLATE "C" PRIMARY KEY, n positive, r required, attributes jsonb) USING cairn;
 SELECT cairn.put_item('domains', '{"id": "a", "n": 1, "r": "x"}');
 SELECT cairn.put_item('domains', '{"id": "a", "n": 0, "r": "x"}');
 SELECT cairn.put_item('domains', '{"id": "a", "n": 1}');
@@ -28,7 +28,7 @@ SELECT cairn.update_item('domains', '{"id": "new"}', '{"n": 2}');
 SELECT cairn.get_item('domains', '{"id": "new"}') IS NULL AS not_created;
 
 -- NOT NULL
-CREATE TABLE not_nulls (id text PRIMARY KEY, n integer NOT NULL, m integer) USING cairn;
+CREATE TABLE not_nulls (id text COLLATE "C" PRIMARY KEY, n integer NOT NULL, m integer) USING cairn;
 SELECT cairn.put_item('not_nulls', '{"id": "a", "n": 1}');
 SELECT cairn.put_item('not_nulls', '{"id": "a", "m": 1}');
 SELECT cairn.put_item('not_nulls', '{"id": "a", "n": null}');
@@ -41,7 +41,7 @@ SELECT cairn.batch_write_item('not_nulls', '[{"id": "c", "n": 1}, {"id": "d"}]')
 SELECT count(*) FROM cairn.scan('not_nulls');
 
 -- CHECK
-CREATE TABLE checks (id text PRIMARY KEY, low integer, high integer, attributes jsonb, CONSTRAINT ordered CHECK (low <= high), CONSTRAINT small CHECK ((attributes->>'size')::int < 100)) USING cairn;
+CREATE TABLE checks (id text COLLATE "C" PRIMARY KEY, low integer, high integer, attributes jsonb, CONSTRAINT ordered CHECK (low <= high), CONSTRAINT small CHECK ((attributes->>'size')::int < 100)) USING cairn;
 SELECT cairn.put_item('checks', '{"id": "a", "low": 1, "high": 2, "size": 5}');
 SELECT cairn.put_item('checks', '{"id": "a", "low": 3, "high": 2}');
 SELECT cairn.put_item('checks', '{"id": "a", "low": 1, "high": 2, "size": 500}');
@@ -53,7 +53,7 @@ SELECT cairn.batch_write_item('checks', '[{"id": "b", "low": 1, "high": 2}]', '[
 SELECT * FROM cairn.scan('checks');
 
 -- generated columns are computed, and no input
-CREATE TABLE generated (id text PRIMARY KEY, n integer, twice integer GENERATED ALWAYS AS (n * 2) STORED, always integer GENERATED ALWAYS AS IDENTITY (START 7)) USING cairn;
+CREATE TABLE generated (id text COLLATE "C" PRIMARY KEY, n integer, twice integer GENERATED ALWAYS AS (n * 2) STORED, always integer GENERATED ALWAYS AS IDENTITY (START 7)) USING cairn;
 ALTER TABLE generated ALTER always DROP IDENTITY, ALTER always DROP NOT NULL;
 SELECT cairn.put_item('generated', '{"id": "a", "n": 4}');
 SELECT cairn.get_item('generated', '{"id": "a"}');
@@ -63,7 +63,7 @@ SELECT cairn.update_item('generated', '{"id": "a"}', '{"twice": 5}');
 SELECT cairn.delete_item('generated', '{"id": "a"}', '{"equals": {"twice": 10}}', 'ALL_OLD');
 
 -- BEFORE triggers see and may change the row, or prevent the write
-CREATE TABLE triggered (id text PRIMARY KEY, n integer, note text, attributes jsonb) USING cairn;
+CREATE TABLE triggered (id text COLLATE "C" PRIMARY KEY, n integer, note text, attributes jsonb) USING cairn;
 CREATE FUNCTION tell() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF TG_LEVEL = 'STATEMENT' THEN
@@ -71,6 +71,9 @@ BEGIN
         RETURN NULL;
     END IF;
     RAISE NOTICE '% % old % new %', TG_WHEN, TG_OP, CASE WHEN TG_OP <> 'INSERT' THEN to_jsonb(OLD) END, CASE WHEN TG_OP <> 'DELETE' THEN to_jsonb(NEW) END;
+    IF TG_WHEN = 'AFTER' THEN
+        RETURN NULL;
+    END IF;
     IF TG_OP = 'DELETE' THEN
         RETURN CASE WHEN OLD.n = 13 THEN NULL ELSE OLD END;
     END IF;
@@ -109,8 +112,22 @@ SELECT cairn.put_item('triggered', '{"id": "d", "n": 1}');
 SELECT cairn.get_item('triggered', '{"id": "d"}');
 DROP TRIGGER before_row ON triggered;
 
+-- AFTER ROW triggers get the row before and the row after, also of what this transaction wrote
+CREATE TABLE audited (id text COLLATE "C" PRIMARY KEY, n integer, attributes jsonb) USING cairn;
+CREATE TRIGGER after_row AFTER INSERT OR UPDATE OR DELETE ON audited FOR EACH ROW EXECUTE FUNCTION tell();
+CREATE CONSTRAINT TRIGGER at_commit AFTER INSERT OR UPDATE OR DELETE ON audited INITIALLY DEFERRED FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION tell();
+SELECT cairn.put_item('audited', '{"id": "a", "n": 1, "extra": true}');
+SELECT cairn.put_item('audited', '{"id": "a", "n": 2}');
+BEGIN;
+SELECT cairn.update_item('audited', '{"id": "a"}', '{"n": 3}'), cairn.update_item('audited', '{"id": "a"}', '{"n": 4}');
+SELECT cairn.delete_item('audited', '{"id": "a"}');
+COMMIT;
+CREATE TRIGGER transition AFTER INSERT ON audited REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION tell();
+SELECT cairn.put_item('audited', '{"id": "b", "n": 1}');
+SELECT * FROM cairn.scan('audited');
+
 -- ADD COLUMN ... DEFAULT: older items have the default, NULL stays NULL, conditions and updates see both
-CREATE TABLE grown (id text PRIMARY KEY, attributes jsonb) USING cairn;
+CREATE TABLE grown (id text COLLATE "C" PRIMARY KEY, attributes jsonb) USING cairn;
 SELECT cairn.put_item('grown', '{"id": "old", "x": 1}');
 ALTER TABLE grown ADD COLUMN n integer DEFAULT 5, ADD COLUMN j jsonb DEFAULT '{"d": 1}';
 SELECT cairn.get_item('grown', '{"id": "old"}');
@@ -120,11 +137,12 @@ SELECT cairn.update_item('grown', '{"id": "old"}', '{"x": 2}', condition => '{"e
 SELECT cairn.update_item('grown', '{"id": "new"}', '{"x": 2}', condition => '{"attribute_exists": "n"}');
 SELECT cairn.update_item('grown', '{"id": "old"}', remove_attributes => '{n,j}', return_values => 'ALL_NEW');
 SELECT * FROM cairn.batch_get_item('grown', '[{"id": "old"}, {"id": "new"}]');
+SELECT * FROM grown ORDER BY id;
 ALTER TABLE grown DROP COLUMN n;
 SELECT * FROM cairn.batch_get_item('grown', '[{"id": "old"}, {"id": "new"}]');
 
 -- privileges
-CREATE TABLE guarded (id text PRIMARY KEY, n integer) USING cairn;
+CREATE TABLE guarded (id text COLLATE "C" PRIMARY KEY, n integer) USING cairn;
 CREATE ROLE cairn_test_role;
 SET ROLE cairn_test_role;
 SELECT cairn.get_item('guarded', '{"id": "a"}');
@@ -193,7 +211,7 @@ BEGIN ISOLATION LEVEL SERIALIZABLE;
 SELECT cairn.put_item('checks', '{"id": "b"}');
 ROLLBACK;
 
-DROP TABLE typmods, domains, not_nulls, checks, generated, triggered, grown, guarded;
+DROP TABLE typmods, domains, not_nulls, checks, generated, triggered, audited, grown, guarded;
 DROP FUNCTION tell;
 DROP DOMAIN positive, required;
 DROP ROLE cairn_test_role;

@@ -94,7 +94,7 @@ sub storage_memory {
     my %m;
     $pid =~ /^\d+$/ or die "there is not one storage process: \"$pid\"\n";
     open my $file, '<', "/proc/$pid/status" or die "/proc/$pid/status: $!\n";
-    while (<$file>) { $m{$1} = $2 + 0 if /^(VmHWM|VmRSS|RssAnon|RssFile|RssShmem):\s+(\d+)/ }
+    while (my $line = <$file>) { $m{$1} = $2 + 0 if $line =~ /^(VmHWM|VmRSS|RssAnon|RssFile|RssShmem):\s+(\d+)/ }
     return \%m;
 }
 

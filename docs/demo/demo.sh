@@ -57,7 +57,7 @@ writer() { # puts numbered items and notes each only after the server has answer
 }
 for w in 1 2 3 4; do writer $w & done
 while [ "$(cat "$acknowledged".* | wc -l)" -lt 100 ]; do sleep 0.1; done
-storage=$(run_psql -At -c "SELECT pid FROM pg_stat_activity WHERE backend_type = 'cairn storage process'")
+storage=$(ps -o pid=,args= --ppid "$(head -n 1 "$home/data/postmaster.pid")" | awk '/cairn storage/ {print $1}')
 as_user kill -9 "$storage"
 echo "  killed process $storage after $(cat "$acknowledged".* | wc -l) acknowledged writes"
 before=$(cat "$acknowledged".* | wc -l)

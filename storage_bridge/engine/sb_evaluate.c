@@ -456,7 +456,7 @@ static int evaluate_write(struct evaluation *e, struct wire_span bytes, struct s
     struct sb_parked missing = {0};
     uint64_t version = 0;
     int status = read_operations(e);
-    int broken;
+    int broken = WIRE_OK;
 
     if (status == WIRE_OK)
         status = gather(e, parked, &missing);
@@ -479,13 +479,15 @@ static int evaluate_write(struct evaluation *e, struct wire_span bytes, struct s
         status = check_locks(e);
     if (status == WIRE_OK)
         status = evaluate_all(e);
+    /* Before anything is logged: what was found may lie in the overlay, where it is replaced then. */
+    if (status == WIRE_OK)
+        status = write_results(e);
     if (status == WIRE_OK)
         status = e->request->flags & WIRE_TRANSACTIONAL ? take_locks(e) : log_operations(e, &version);
-    if (sb_breaks_shard(status))
-        return status;
-    broken = status == WIRE_OK ? write_results(e) : write_refusal(e, status);
-    if (broken != WIRE_OK)
-        return broken;
+    if (!sb_breaks_shard(status) && status != WIRE_OK)
+        broken = write_refusal(e, status);
+    if (sb_breaks_shard(status) || broken != WIRE_OK)
+        return WIRE_E_NOMEM;
     return sb_shard_reply(e->shard, e->token, WIRE_WRITE, status, status == WIRE_OK ? 0 : e->detail, version,
                           sb_buffer_span(&e->body), e->depends);
 }

@@ -14,7 +14,7 @@
 
 #define CLIENTS 6
 #define KEYS 24
-#define ACTIONS 700
+#define ACTIONS 3000
 #define SNAPSHOTS 8
 #define FAULT_SEEDS 20
 #define OPS_MAX 4096
@@ -369,6 +369,37 @@ static void send_abort(struct run *run, struct client *client, bool inner)
     send(run, client);
 }
 
+/* Planted fault: locks go as soon as they are granted .. */
+static void unlock(struct run *run, const struct client *client)
+{
+    sim_begin((struct wire_request){.operation = WIRE_ABORT, .owner = owner_of(run, client)}, NULL, 0);
+    sim_count(0);
+    sim_world_request(&run->world, CLIENTS, sim_end());
+}
+
+/* .. and are taken again for the commit, as if nothing had happened. The request under construction is kept. */
+static void lock_again(struct run *run, const struct client *client)
+{
+    size_t size = sim_request.size;
+    uint8_t *kept = sim_arena_take(size);
+
+    if (client->sent_count == 0)
+        return;
+    memcpy(kept, sim_request_bytes, size);
+    sim_begin((struct wire_request){.operation = WIRE_WRITE,
+                                    .flags = WIRE_TRANSACTIONAL,
+                                    .subtransaction = 1,
+                                    .owner = owner_of(run, client),
+                                    .storage_id = run->world.storage_id},
+              NULL, 0);
+    sim_count(client->sent_count);
+    for (size_t i = 0; i < client->sent_count; i++)
+        sim_op(WIRE_WRITE_LOCK, 0, key_of(run, client->sent[i].key), none, none);
+    sim_world_request(&run->world, CLIENTS, sim_end());
+    memcpy(sim_request_bytes, kept, size);
+    sim_request.size = size;
+}
+
 static void send_commit(struct run *run, struct client *client)
 {
     struct op *op = &run->ops[client->op];
@@ -389,32 +420,8 @@ static void send_commit(struct run *run, struct client *client)
     }
     op->sent = true;
     op->after = run->world.applied_version;
-    if (run->world.fault == SIM_FORGETFUL_LOCK) {
-        struct wire_request header = {.operation = WIRE_ABORT, .owner = owner_of(run, client)};
-        uint8_t *kept = sim_arena_take(sim_request.size);
-        size_t size = sim_request.size;
-
-        /* Released, taken again, and used as if it had been held all the time. */
-        memcpy(kept, sim_request_bytes, size);
-        sim_begin(header, NULL, 0);
-        sim_count(0);
-        sim_world_request(&run->world, CLIENTS, sim_end());
-        for (int i = 0; i < 20; i++)
-            sim_world_step(&run->world);
-        sim_begin((struct wire_request){.operation = WIRE_WRITE,
-                                        .flags = WIRE_TRANSACTIONAL,
-                                        .subtransaction = 1,
-                                        .owner = header.owner,
-                                        .storage_id = run->world.storage_id},
-                  NULL, 0);
-        sim_count(client->sent_count);
-        for (size_t i = 0; i < client->sent_count; i++)
-            sim_op(WIRE_WRITE_LOCK, 0, key_of(run, client->sent[i].key), none, none);
-        if (client->sent_count > 0)
-            sim_world_request(&run->world, CLIENTS, sim_end());
-        memcpy(sim_request_bytes, kept, size);
-        sim_request.size = size;
-    }
+    if (run->world.fault == SIM_FORGETFUL_LOCK)
+        lock_again(run, client);
     send(run, client);
 }
 
@@ -449,7 +456,7 @@ static void act(struct run *run, struct client *client)
         begin_transaction(run, client);
     else if (dice < 55)
         send_lock(run, client);
-    else if (dice < 67)
+    else if (dice < 67 && run->world.fault != SIM_FORGETFUL_LOCK)
         send_spill(run, client);
     else if (dice < 72)
         client->subtransaction = 2;
@@ -519,6 +526,8 @@ static void lock_reply(struct run *run, struct client *client, const struct wire
             send_abort(run, client, false);
         return;
     }
+    if (run->world.fault == SIM_FORGETFUL_LOCK)
+        unlock(run, client);
     wire_read_varint(&body);
     wire_read_u8(&body);
     old = image_value(&body);
@@ -911,33 +920,33 @@ static void action(struct run *run)
 
     if (world->down)
         crash(run, one_in(run, 2));
-    else if (dice < 450)
+    else if (dice < 460)
         act(run, &run->clients[below(run, CLIENTS)]);
-    else if (dice < 600)
+    else if (dice < 620)
         sim_world_step(world);
-    else if (dice < 710)
+    else if (dice < 740)
         sim_world_append(world);
-    else if (dice < 800)
+    else if (dice < 840)
         sim_world_sync(world);
-    else if (dice < 860)
+    else if (dice < 900)
         sim_world_fetch(world);
-    else if (dice < 890)
+    else if (dice < 920)
         read_keys(run);
-    else if (dice < 910)
+    else if (dice < 930)
         scan_at_once(run);
-    else if (dice < 940)
+    else if (dice < 950)
         scan_slowly(run);
-    else if (dice < 960)
+    else if (dice < 970)
         keep_snapshots(run);
-    else if (dice < 980)
+    else if (dice < 990)
         tick(run);
-    else if (dice < 988)
-        sim_world_keep(world);
     else if (dice < 994)
+        sim_world_keep(world);
+    else if (dice < 997)
         crash(run, !one_in(run, 4));
-    else if (dice < 996)
-        sim_world_arm(world);
     else if (dice < 998)
+        sim_world_arm(world);
+    else
         sim_world_quiesce(world);
 }
 
@@ -983,6 +992,14 @@ static bool run_seed(uint64_t seed, enum sim_fault fault, bool loud)
     if (sb_memory_blocks() != 0)
         sim_world_fail(&run.world, "%llu blocks of memory are left", (unsigned long long) sb_memory_blocks());
     passed = !run.world.failed;
+    if (getenv("SIM_SHARD_STATISTICS")) {
+        size_t fates[4] = {0};
+
+        for (size_t i = 0; i < run.op_count; i++)
+            fates[run.ops[i].fate]++;
+        fprintf(stderr, "seed %llu fault %d: %zu done, %zu never, %zu unknown, %llu crashes, %s\n", (unsigned long long) seed, (int) fault,
+                fates[DONE], fates[NEVER], fates[UNKNOWN], (unsigned long long) run.world.crashes, passed ? "passed" : run.world.reason);
+    }
     if (!passed && loud)
         fprintf(stderr, "sim_shard: seed %llu failed: %s\n", (unsigned long long) seed, run.world.reason);
     return passed;

@@ -9,10 +9,10 @@
 #define IDENTITY 4711
 #define STORAGE_TOKEN UINT64_MAX
 
-/* The store's own write, behind the one that tears. */
+/* The store's own write, behind one that errs. */
 static struct {
     int (*write)(void *self, const struct sb_change *changes, size_t count, struct sb_fault *fault);
-    enum sim_fault fault;
+    uint64_t images;
 } beneath;
 
 void sim_world_fail(struct sim_world *world, const char *format, ...)
@@ -27,16 +27,23 @@ void sim_world_fail(struct sim_world *world, const char *format, ...)
     va_end(arguments);
 }
 
-static int write_torn(void *self, const struct sb_change *changes, size_t count, struct sb_fault *fault)
+/* The applied index, last of its batch, comes first and alone. */
+static int write_apart(void *self, const struct sb_change *changes, size_t count, struct sb_fault *fault)
 {
-    size_t first = beneath.fault == SIM_APPLIED_APART ? count - 1 : 0;
-    size_t split = beneath.fault == SIM_APPLIED_APART ? 1 : count / 2;
-    int status = beneath.write(self, changes + first, split, fault);
+    int status = beneath.write(self, changes + count - 1, 1, fault);
 
-    if (status != WIRE_OK)
-        return status;
-    return beneath.fault == SIM_APPLIED_APART ? beneath.write(self, changes, count - 1, fault)
-                                              : beneath.write(self, changes + split, count - split, fault);
+    return status == WIRE_OK ? beneath.write(self, changes, count - 1, fault) : status;
+}
+
+static int write_losing(void *self, const struct sb_change *changes, size_t count, struct sb_fault *fault)
+{
+    int status = WIRE_OK;
+
+    for (size_t i = 0; i < count && status == WIRE_OK; i++) {
+        if (changes[i].family != SB_HISTORY || ++beneath.images % 8 != 0)
+            status = beneath.write(self, changes + i, 1, fault);
+    }
+    return status;
 }
 
 static void open_store(struct sim_world *world)
@@ -48,9 +55,10 @@ static void open_store(struct sim_world *world)
 
     sim_store_open(&options, &world->store);
     beneath.write = world->store.write;
-    beneath.fault = world->fault;
-    if (world->fault == SIM_APPLIED_APART || world->fault == SIM_TORN_BATCH)
-        world->store.write = write_torn;
+    if (world->fault == SIM_APPLIED_APART)
+        world->store.write = write_apart;
+    if (world->fault == SIM_LOSE_HISTORY)
+        world->store.write = write_losing;
 }
 
 /* ---- up and down ---- */

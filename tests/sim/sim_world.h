@@ -20,7 +20,7 @@ enum sim_fault {
     SIM_SKIP_SYNC,      /* one sync in four is left out */
     SIM_LYING_DISK,     /* the disk acknowledges syncs and does nothing */
     SIM_APPLIED_APART,  /* the applied index is written before its batch, not in it */
-    SIM_TORN_BATCH,     /* a batch of the store is written in two parts */
+    SIM_LOSE_HISTORY,   /* the store loses one superseded image in eight */
     SIM_HORIZON_EARLY,  /* the store collects history up to now whatever the log says */
     SIM_DIRTY_READ,     /* readers see an undecided transaction of somebody else */
     SIM_WRONG_DECISION, /* after a crash prepared transactions are decided by a coin */

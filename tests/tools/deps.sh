@@ -2,7 +2,7 @@
 # Install what cairn is built and tested with: Debian packages, only those that are missing.
 set -eu
 packages='postgresql-15 postgresql-server-dev-15 postgresql-client-15 librocksdb-dev libxxhash-dev libcmocka-dev
-clang clang-format libclang-rt-14-dev libipc-run-perl gcc make perl'
+clang clang-format libclang-rt-14-dev libipc-run-perl gcc make perl procps'
 missing=
 for package in $packages; do
     case $(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true) in

@@ -128,6 +128,14 @@ static void test_return_flags(void **state)
     assert_int_equal(sim_item_value(reply_image(&body)), 11);
     assert_int_equal(reply_image(&body).size, 0);
 
+    /* What is replaced was in flight itself. */
+    (void) node_submit(node, put_request(node, 2, 20));
+    assert_int_equal(node_call(node, write_request(node, (struct who){0}, WIRE_WRITE_PUT, WIRE_RETURN_OLD, 2, sim_item(21, 0), none)), WIRE_OK);
+    body = node_reply(node)->body;
+    wire_read_varint(&body);
+    assert_int_equal(wire_read_u8(&body), 1);
+    assert_int_equal(sim_item_value(reply_image(&body)), 20);
+
     /* A refusal tells what it found, if asked. */
     assert_int_equal(put(node, 1, 12), WIRE_OK);
     assert_int_equal(node_call(node, write_request(node, (struct who){0}, WIRE_WRITE_DELETE, WIRE_RETURN_OLD, 1, none, sim_equals(1))),
