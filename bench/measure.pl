@@ -226,7 +226,8 @@ sub note_written {
         $w->{flushed} += $d{flushed_bytes};
         $w->{compacted} += $d{compacted_bytes};
     } else {
-        $w->{flushed} += $d{pages} if $phase eq 'load';
+        # Postgres counts a new page when the file grows, empty, and when it is written: that is one write to disk.
+        $w->{flushed} += ($phase eq 'load' ? $d{pages} : 0) - $d{size};
     }
 }
 
@@ -335,7 +336,7 @@ sub settings {
     my @changed = rows(q{SELECT name, current_setting(name) FROM pg_settings WHERE name LIKE 'cairn.%' OR name IN ('shared_buffers', 'synchronous_commit', 'fsync', 'full_page_writes',
         'wal_level', 'wal_sync_method', 'wal_compression', 'max_wal_size', 'min_wal_size', 'checkpoint_timeout', 'autovacuum', 'max_connections', 'commit_delay', 'data_checksums', 'jit',
         'server_encoding', 'huge_pages') ORDER BY name});
-    return {map { $_->[0] => $_->[1] } @changed};
+    return {map { $_->[0] => $_->[1] // '' } @changed};
 }
 
 sub print_header {
@@ -359,6 +360,10 @@ sub print_report {
     print_limits($r->{limits});
     my $m = $r->{memory};
     printf "\nResident memory of the storage process: peak %d MB; settings bound it to %d MB (%s)\n", $m->{peak_mb}, $m->{bound_mb}, join ' + ', map {"$_ $m->{sum_mb}{$_}"} sort keys %{$m->{sum_mb}};
+    if ($ENV{CAIRN_BENCH_SMOKE}) {
+        print "\nA smoke run: it shows that the benchmark works, its figures mean nothing.\n";
+        return;
+    }
     print "\nGoals\n";
     printf "  %-60s %6.2f  %s %.2f  %s\n", $_->{goal}, $_->{figure}, defined $_->{least} ? ('>=', $_->{least}) : ('<=', $_->{most}), $_->{met} ? 'reached' : 'NOT REACHED' for @{$r->{goals}};
 }

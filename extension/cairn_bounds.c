@@ -1,6 +1,7 @@
 /*
- * Scan keys to key bytes: an equality prefix of the key columns, then at most one column with bounds. Since a column's encoding delimits itself, all rows with given leading columns are
- * exactly the keys that begin with these columns' bytes.
+ * Scan keys to key bytes: an equality prefix of the key columns, then at most one column with bounds. Since a column's
+ * encoding delimits itself, all rows with given leading columns are exactly the keys that begin with these columns'
+ * bytes.
  *
  * What the bytes cannot say is left to the executor's recheck; leaving a key out only widens the range.
  */
@@ -66,7 +67,8 @@ static Fit fit_value(const Bounding *b, ScanKey key, Datum *value)
 
 static bool is_usable(ScanKey key)
 {
-    return !(key->sk_flags & (SK_ISNULL | SK_ROW_HEADER | SK_ROW_MEMBER | SK_SEARCHARRAY | SK_SEARCHNULL | SK_SEARCHNOTNULL | SK_ORDER_BY));
+    return !(key->sk_flags & (SK_ISNULL | SK_ROW_HEADER | SK_ROW_MEMBER | SK_SEARCHARRAY | SK_SEARCHNULL |
+                              SK_SEARCHNOTNULL | SK_ORDER_BY));
 }
 
 /* Take leading columns given by equality. False: no row can match. */
@@ -76,7 +78,8 @@ static bool take_equalities(Bounding *b)
         int found = -1;
 
         for (int i = 0; i < b->key_count && found < 0; i++) {
-            if (b->keys[i].sk_attno == column + 1 && b->keys[i].sk_strategy == BTEqualStrategyNumber && is_usable(&b->keys[i]))
+            if (b->keys[i].sk_attno == column + 1 && b->keys[i].sk_strategy == BTEqualStrategyNumber &&
+                is_usable(&b->keys[i]))
                 found = i;
         }
         if (found < 0)
@@ -190,7 +193,8 @@ static bool compute(Bounding *b)
     for (int i = 0; i < b->key_count; i++) {
         ScanKey key = &b->keys[i];
 
-        if (key->sk_attno == b->equal_count + 1 && key->sk_strategy != BTEqualStrategyNumber && is_usable(key) && !take_comparison(b, key))
+        if (key->sk_attno == b->equal_count + 1 && key->sk_strategy != BTEqualStrategyNumber && is_usable(key) &&
+            !take_comparison(b, key))
             return false;
     }
     return wire_span_compare(low_of(out), high_of(out)) < 0;

@@ -1,6 +1,7 @@
 /*
- * What a scan of the primary key costs. Costs are relative to the reading of pages, which cost_index() adds for the rows: what comes from here is the hand-over to the storage process, and the dearness of orders
- * that have to be made by sorting.
+ * What a scan of the primary key costs. Costs are relative to the reading of pages, which cost_index() adds for the
+ * rows: what comes from here is the hand-over to the storage process, and the dearness of orders that have to be made
+ * by sorting.
  */
 #include "cairn_indexscan.h"
 
@@ -14,7 +15,8 @@
 
 /* A hand-over, in the unit of seq_page_cost. */
 #define REQUEST_COST 2.0
-/* Puts a scan that must sort the whole table behind every sequential scan, with a sort on top, that is not switched off. */
+/* Puts a scan that must sort the whole table behind every sequential scan, with a sort on top, that is not switched
+ * off. */
 #define SORT_PENALTY 1.0e6
 
 static bool gives_equality(const IndexOptInfo *index, const IndexClause *clause)
@@ -24,8 +26,9 @@ static bool gives_equality(const IndexOptInfo *index, const IndexClause *clause)
     foreach (cell, clause->indexquals) {
         Expr *expression = lfirst_node(RestrictInfo, cell)->clause;
 
-        if (IsA(expression, OpExpr) && get_op_opfamily_strategy(((OpExpr *) expression)->opno, index->opfamily[clause->indexcol]) ==
-                                           BTEqualStrategyNumber)
+        if (IsA(expression, OpExpr) &&
+            get_op_opfamily_strategy(((OpExpr *) expression)->opno, index->opfamily[clause->indexcol]) ==
+                BTEqualStrategyNumber)
             return true;
     }
     return false;

@@ -1,8 +1,8 @@
 /*
  * Rules for changing tables that exist, and for VACUUM, CLUSTER and REINDEX.
  *
- * What leaves stored rows as they are is allowed: new columns with or without default, dropped columns, constraints, triggers, row security, names. What would store rows anew, or read stored
- * ones differently, is refused.
+ * What leaves stored rows as they are is allowed: new columns with or without default, dropped columns, constraints,
+ * triggers, row security, names. What would store rows anew, or read stored ones differently, is refused.
  */
 #include "cairn_utility.h"
 
@@ -71,7 +71,8 @@ static void check_type_change(const Altering *table, const AlterTableCmd *comman
     ReleaseSysCache(type);
     old_type = getBaseType(old_type);
     if (old_type != new_type && !(is_text(old_type) && is_text(new_type)))
-        cairn_ddl_refuse(table->name, "changing the type of a column", "Add a column of the new type, or create a new table and copy the rows.");
+        cairn_ddl_refuse(table->name, "changing the type of a column",
+                         "Add a column of the new type, or create a new table and copy the rows.");
 }
 
 static void add_column(const Altering *table, ColumnDef *column)
@@ -83,7 +84,8 @@ static void add_column(const Altering *table, ColumnDef *column)
 
         cairn_ddl_adapt_constraint(table->name, constraint);
         if (constraint->contype == CONSTR_PRIMARY && cairn_ddl_adapt_key_column(column))
-            ereport(NOTICE, (errmsg("key column \"%s\" of table \"%s\" gets COLLATE \"C\"", column->colname, table->name->relname),
+            ereport(NOTICE, (errmsg("key column \"%s\" of table \"%s\" gets COLLATE \"C\"", column->colname,
+                                    table->name->relname),
                              errdetail("Keys are ordered by bytes.")));
     }
 }
@@ -111,7 +113,8 @@ static void alter_cairn(const Altering *table, AlterTableCmd *command)
     case AT_SetAccessMethod:
         cairn_ddl_refuse(table->name, "SET ACCESS METHOD", COPY_ROWS);
     case AT_SetTableSpace:
-        cairn_ddl_refuse(table->name, "SET TABLESPACE", "Items live in the storage directory, see cairn.storage_directory.");
+        cairn_ddl_refuse(table->name, "SET TABLESPACE",
+                         "Items live in the storage directory, see cairn.storage_directory.");
     case AT_SetUnLogged:
     case AT_SetLogged:
         cairn_ddl_refuse(table->name, "SET LOGGED or UNLOGGED", NULL);
@@ -240,6 +243,8 @@ void cairn_ddl_reindex(const ReindexStmt *statement)
 {
     if (!statement->relation || !has_option(statement->params, "concurrently"))
         return;
-    if (cairn_ddl_names_cairn(statement->relation) || is_ordered_index(RangeVarGetRelid(statement->relation, NoLock, true)))
-        cairn_ddl_refuse(statement->relation, "REINDEX CONCURRENTLY", "Nothing needs it: the primary key has no index of its own.");
+    if (cairn_ddl_names_cairn(statement->relation) ||
+        is_ordered_index(RangeVarGetRelid(statement->relation, NoLock, true)))
+        cairn_ddl_refuse(statement->relation, "REINDEX CONCURRENTLY",
+                         "Nothing needs it: the primary key has no index of its own.");
 }

@@ -1,7 +1,8 @@
 /*
  * Rules for making tables and indexes.
  *
- * Happy path of CREATE TABLE ... USING cairn: the primary key gets the access method cairn_ordered, WITH (partition_by = ...) moves from the table to it, and its text columns order by bytes.
+ * Happy path of CREATE TABLE ... USING cairn: the primary key gets the access method cairn_ordered, WITH (partition_by
+ * = ...) moves from the table to it, and its text columns order by bytes.
  *
  * Failure modes: what a cairn table cannot have yet (0A000, with what to do instead).
  */
@@ -35,7 +36,8 @@ static bool chooses_cairn(const char *access_method)
 void cairn_ddl_check_reference(const Constraint *constraint)
 {
     if (constraint->contype == CONSTR_FOREIGN && cairn_ddl_names_cairn(constraint->pktable))
-        cairn_ddl_refuse(constraint->pktable, "a foreign key that refers to the table", "Check the reference in the application or in a trigger.");
+        cairn_ddl_refuse(constraint->pktable, "a foreign key that refers to the table",
+                         "Check the reference in the application or in a trigger.");
 }
 
 void cairn_ddl_adapt_constraint(const RangeVar *table, Constraint *constraint)
@@ -128,7 +130,8 @@ static void adapt_key_columns(const CreateStmt *statement, List *names)
             appendStringInfo(&changed, "%s\"%s\"", changed.len ? ", " : "", column->colname);
     }
     if (changed.len > 0)
-        ereport(NOTICE, (errmsg("key columns of table \"%s\" get COLLATE \"C\": %s", statement->relation->relname, changed.data),
+        ereport(NOTICE, (errmsg("key columns of table \"%s\" get COLLATE \"C\": %s", statement->relation->relname,
+                                changed.data),
                          errdetail("Keys are ordered by bytes.")));
 }
 
@@ -152,18 +155,21 @@ static DefElem *take_partition_by(CreateStmt *statement)
 
 static void check_kind(const CreateStmt *statement)
 {
-    if (statement->relation->relpersistence == RELPERSISTENCE_TEMP)
+    if (statement->relation->relpersistence == RELPERSISTENCE_TEMP ||
+        (statement->relation->schemaname && strcmp(statement->relation->schemaname, "pg_temp") == 0))
         cairn_ddl_refuse(statement->relation, "TEMPORARY", USE_HEAP);
     if (statement->relation->relpersistence == RELPERSISTENCE_UNLOGGED)
         cairn_ddl_refuse(statement->relation, "UNLOGGED", USE_HEAP);
     if (statement->partspec)
-        cairn_ddl_refuse(statement->relation, "PARTITION BY", "Nothing needs it: rows are partitioned by the partition key, see partition_by.");
+        cairn_ddl_refuse(statement->relation, "PARTITION BY",
+                         "Nothing needs it: rows are partitioned by the partition key, see partition_by.");
     if (statement->partbound)
         cairn_ddl_refuse(statement->relation, "PARTITION OF", USE_HEAP);
     if (statement->inhRelations != NIL)
         cairn_ddl_refuse(statement->relation, "INHERITS", USE_HEAP);
     if (statement->tablespacename)
-        cairn_ddl_refuse(statement->relation, "TABLESPACE", "Items live in the storage directory, see cairn.storage_directory.");
+        cairn_ddl_refuse(statement->relation, "TABLESPACE",
+                         "Items live in the storage directory, see cairn.storage_directory.");
 }
 
 /* Adapt all constraints; the primary key is returned, and by its columns. */
@@ -175,7 +181,9 @@ static Constraint *adapt_constraints(CreateStmt *statement, List **names)
 
     foreach (cell, statement->tableElts) {
         ColumnDef *column = IsA(lfirst(cell), ColumnDef) ? lfirst(cell) : NULL;
-        List *constraints = column ? column->constraints : IsA(lfirst(cell), Constraint) ? list_make1(lfirst(cell)) : NIL;
+        List *constraints = column                          ? column->constraints
+                            : IsA(lfirst(cell), Constraint) ? list_make1(lfirst(cell))
+                                                            : NIL;
 
         foreach (inner, constraints) {
             Constraint *constraint = lfirst_node(Constraint, inner);
@@ -200,8 +208,10 @@ static void adapt_table(CreateStmt *statement)
     key = adapt_constraints(statement, &names);
     if (partition_by && !key)
         ereport(ERROR, (errcode(ERRCODE_INVALID_TABLE_DEFINITION),
-                        errmsg("partition_by is given for table \"%s\", which has no primary key", statement->relation->relname),
-                        errhint("Declare the primary key in the same command, or give partition_by with it: ADD PRIMARY KEY (...) WITH "
+                        errmsg("partition_by is given for table \"%s\", which has no primary key",
+                               statement->relation->relname),
+                        errhint("Declare the primary key in the same command, or give partition_by with it: ADD "
+                                "PRIMARY KEY (...) WITH "
                                 "(partition_by = ...).")));
     if (partition_by)
         key->options = lappend(key->options, partition_by);
@@ -243,7 +253,8 @@ void cairn_ddl_create_as(const CreateTableAsStmt *statement)
         return;
     if (statement->objtype == OBJECT_MATVIEW)
         cairn_ddl_refuse(into->rel, "a materialized view", "Use heap: CREATE MATERIALIZED VIEW ... USING heap.");
-    cairn_ddl_refuse(into->rel, "CREATE TABLE AS", "Rows are stored by their key: CREATE TABLE with a primary key, then INSERT ... SELECT.");
+    cairn_ddl_refuse(into->rel, "CREATE TABLE AS",
+                     "Rows are stored by their key: CREATE TABLE with a primary key, then INSERT ... SELECT.");
 }
 
 /* --- CREATE INDEX, and the primary keys of LIKE ... INCLUDING INDEXES --- */

@@ -1,5 +1,6 @@
 /*
- * EXPLAIN (ANALYZE): what the statement asked of the storage process, as a line behind the plan, or as an object of its own in the other formats.
+ * EXPLAIN (ANALYZE): what the statement asked of the storage process, as a line behind the plan, or as an object of its
+ * own in the other formats.
  */
 #include "cairn_utility.h"
 
@@ -12,8 +13,9 @@
 static ExplainOneQuery_hook_type previous_hook;
 
 /* As Postgres does it without a hook. *before: what was used when the plan was ready. */
-static void explain_plainly(Query *query, int cursor_options, IntoClause *into, ExplainState *es, const char *query_text, ParamListInfo params,
-                            QueryEnvironment *environment, CairnUsage *before)
+static void explain_plainly(Query *query, int cursor_options, IntoClause *into, ExplainState *es,
+                            const char *query_text, ParamListInfo params, QueryEnvironment *environment,
+                            CairnUsage *before)
 {
     BufferUsage buffers_before = pgBufferUsage;
     BufferUsage buffers = {0};
@@ -48,8 +50,8 @@ static void show_usage(ExplainState *es, const CairnUsage *used)
     ExplainCloseGroup("Cairn", NULL, true, es);
 }
 
-static void explain(Query *query, int cursor_options, IntoClause *into, ExplainState *es, const char *query_text, ParamListInfo params,
-                    QueryEnvironment *environment)
+static void explain(Query *query, int cursor_options, IntoClause *into, ExplainState *es, const char *query_text,
+                    ParamListInfo params, QueryEnvironment *environment)
 {
     CairnUsage before = cairn_usage;
     CairnUsage used;

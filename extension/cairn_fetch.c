@@ -61,8 +61,8 @@ static bool fetch_by_handle(Relation relation, ItemPointer tid, Snapshot snapsho
     return found;
 }
 
-bool cairn_fetch_tuple(struct IndexFetchTableData *base, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot, bool *call_again,
-                       bool *all_dead)
+bool cairn_fetch_tuple(struct IndexFetchTableData *base, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot,
+                       bool *call_again, bool *all_dead)
 {
     CairnFetch *fetch = (CairnFetch *) base;
 

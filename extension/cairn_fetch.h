@@ -12,7 +12,8 @@
 
 #include "cairn_range.h"
 
-/* The table's half of an index scan. The index access method puts the row it has read in here, so that index and table cost one request. */
+/* The table's half of an index scan. The index access method puts the row it has read in here, so that index and table
+ * cost one request. */
 typedef struct CairnFetch {
     IndexFetchTableData base;
     bool stashed;
@@ -28,8 +29,8 @@ void cairn_fetch_stash(IndexScanDesc scan, const CairnView *view, const CairnRow
 struct IndexFetchTableData *cairn_fetch_begin(Relation relation);
 void cairn_fetch_reset(struct IndexFetchTableData *fetch);
 void cairn_fetch_end(struct IndexFetchTableData *fetch);
-bool cairn_fetch_tuple(struct IndexFetchTableData *fetch, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot, bool *call_again,
-                       bool *all_dead);
+bool cairn_fetch_tuple(struct IndexFetchTableData *fetch, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot,
+                       bool *call_again, bool *all_dead);
 bool cairn_fetch_row_version(Relation relation, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot);
 bool cairn_fetch_tid_valid(TableScanDesc scan, ItemPointer tid);
 

@@ -51,7 +51,8 @@ typedef struct CairnXact {
     CairnFrame *newest;
     uint64 owner;    /* 0: none yet */
     uint64 decider;  /* full transaction id once prepared, else 0 */
-    bool committed;  /* the COMMIT request was answered, or may have been carried out */
+    Size spill_above; /* memory of the write set at which to spill again, if above cairn.write_set */
+    bool committed;   /* the COMMIT request was answered, or may have been carried out */
 } CairnXact;
 
 extern CairnXact cairn_xact;
@@ -77,9 +78,11 @@ void cairn_snapshot_at_xact_end(void);
 void cairn_snapshot_at_subxact_abort(SubTransactionId subtransaction);
 void cairn_snapshot_at_subxact_commit(SubTransactionId subtransaction, SubTransactionId parent);
 
-/* cairn_deciding.c: heap changes become visible a moment before the items of the same transaction; whoever takes a snapshot in between waits. */
+/* cairn_deciding.c: heap changes and items of one transaction become visible at two moments; snapshots are made to see both or neither. */
 void cairn_deciding_set(FullTransactionId transaction);
-void cairn_deciding_clear(void);
-void cairn_deciding_wait(Snapshot snapshot);
+void cairn_deciding_send(void);
+void cairn_deciding_finish(uint64 version);
+/* The version that goes with a heap snapshot: takes it and publishes it in the lane. */
+uint64 cairn_deciding_snapshot(Snapshot snapshot);
 
 #endif

@@ -1,5 +1,6 @@
 /*
- * See cairn_handles.h. An array of handles, and a hash table over it to find the handle of a version again; both go with the transaction.
+ * See cairn_handles.h. An array of handles, and a hash table over it to find the handle of a version again; both go
+ * with the transaction.
  *
  * Failure modes: too many handles (54000), a ctid that is none of this transaction's and this table's (55000).
  */
@@ -104,9 +105,12 @@ static uint32 add_handle(const CairnHandle *wanted, const uint8 *key)
     uint32 *bucket;
 
     if (set.count >= CAIRN_HANDLES_MAX)
-        ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-                        errmsg("more than %d rows of cairn tables would need a ctid in one transaction", CAIRN_HANDLES_MAX),
-                        errhint("Select fewer rows at a time, do without ctid, or lock rows of other tables in smaller portions.")));
+        ereport(
+            ERROR,
+            (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+             errmsg("more than %d rows of cairn tables would need a ctid in one transaction", CAIRN_HANDLES_MAX),
+             errhint(
+                 "Select fewer rows at a time, do without ctid, or lock rows of other tables in smaller portions.")));
     if (set.count == set.capacity)
         grow_set();
     handle = MemoryContextAlloc(set.memory, offsetof(CairnHandle, key) + wanted->key_size);
@@ -126,7 +130,8 @@ static ItemPointerData handle_of(struct wire_span key, uint64 version, CommandId
     uint64 number;
     uint32 i;
 
-    wanted.hash = hash_combine(hash_bytes(key.data, (int) key.size), murmurhash32((uint32) version ^ (uint32) (version >> 32) ^ curcid));
+    wanted.hash = hash_combine(hash_bytes(key.data, (int) key.size),
+                               murmurhash32((uint32) version ^ (uint32) (version >> 32) ^ curcid));
     if (!set.memory)
         begin_set();
     if (set.count == 0)
@@ -135,7 +140,8 @@ static ItemPointerData handle_of(struct wire_span key, uint64 version, CommandId
     if (i == NO_ENTRY)
         i = add_handle(&wanted, key.data);
     number = set.start + i;
-    ItemPointerSet(&tid, (BlockNumber) (number / CAIRN_HANDLES_PER_BLOCK), (OffsetNumber) (number % CAIRN_HANDLES_PER_BLOCK + 1));
+    ItemPointerSet(&tid, (BlockNumber) (number / CAIRN_HANDLES_PER_BLOCK),
+                   (OffsetNumber) (number % CAIRN_HANDLES_PER_BLOCK + 1));
     return tid;
 }
 
@@ -166,15 +172,16 @@ static const CairnHandle *find_number(Relation relation, const ItemPointerData *
     const CairnHandle *handle = NULL;
     struct wire_reader key;
 
-    if (set.memory && offset >= 1 && offset <= CAIRN_HANDLES_PER_BLOCK && number >= set.start && number - set.start < set.count) {
+    if (set.memory && offset >= 1 && offset <= CAIRN_HANDLES_PER_BLOCK && number >= set.start &&
+        number - set.start < set.count) {
         handle = set.handles[number - set.start];
         key = wire_reader_of(handle->key, handle->key_size);
         if (wire_read_u64(&key) == cairn_table_of(relation)->storage_id)
             return handle;
     }
     ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-                    errmsg("ctid (%u,%u) does not name a row of table %s in this transaction", ItemPointerGetBlockNumberNoCheck(tid), offset,
-                           cairn_table_name(relation)),
+                    errmsg("ctid (%u,%u) does not name a row of table %s in this transaction",
+                           ItemPointerGetBlockNumberNoCheck(tid), offset, cairn_table_name(relation)),
                     errdetail("The ctid of a row of a cairn table is valid only in the transaction that has read it."),
                     errhint("Use the primary key.")));
 }

@@ -1,13 +1,18 @@
 /*
  * Row handles: what stands in ctid for a row of a cairn table, which has no place of its own.
  *
- * A handle names one version of one row (its key, and the version or, for own writes, the command that saw it) and is valid in the transaction that made it. The same version always gets the same handle, so ctids can
- * be compared. 128 handles make a pseudo-block. Numbers go on from transaction to transaction and begin at a random one, so that a handle kept from elsewhere is an error, never another row.
+ * A handle names one version of one row (its key, and the version or, for own writes, the command that saw it) and is
+ * valid in the transaction that made it. The same version always gets the same handle, so ctids can be compared. 128
+ * handles make a pseudo-block. Numbers go on from transaction to transaction and begin at a random one, so that a
+ * handle kept from elsewhere is an error, never another row.
  *
- * Who gets one. Handles cost memory for as long as the transaction lives, so rows get one only where the row can be asked for by it again:
- *   - rows of a scan whose plan node computes ctid: the query names it, or Postgres does, to find rows again after waiting for a lock on a row of another table (row marks). The plan hook tells the scan's slot;
+ * Who gets one. Handles cost memory for as long as the transaction lives, so rows get one only where the row can be
+ * asked for by it again:
+ *   - rows of a scan whose plan node computes ctid: the query names it, or Postgres does, to find rows again after
+ * waiting for a lock on a row of another table (row marks). The plan hook tells the scan's slot;
  *   - inserted rows of a table with AFTER ROW triggers, which fetch the row when they fire.
- * All other rows carry cairn_handle_none(), also what index scans pass on to the table: the row itself waits in the scan (cairn_fetch.h). At most CAIRN_HANDLES_MAX per transaction.
+ * All other rows carry cairn_handle_none(), also what index scans pass on to the table: the row itself waits in the
+ * scan (cairn_fetch.h). At most CAIRN_HANDLES_MAX per transaction.
  */
 #ifndef CAIRN_HANDLES_H
 #define CAIRN_HANDLES_H

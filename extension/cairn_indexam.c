@@ -1,8 +1,10 @@
 /*
- * The index access method `cairn_ordered`: the primary key of a cairn table as Postgres' planner and catalogs see it. The index has no bytes: rows are clustered by it. Nothing is inserted, nothing is built; whether a key exists was judged
- * when the row was locked.
+ * The index access method `cairn_ordered`: the primary key of a cairn table as Postgres' planner and catalogs see it.
+ * The index has no bytes: rows are clustered by it. Nothing is inserted, nothing is built; whether a key exists was
+ * judged when the row was locked.
  *
- * Failure modes: any other table, another kind of index, a key of unsupported types or collations, rows that are there already (0A000).
+ * Failure modes: any other table, another kind of index, a key of unsupported types or collations, rows that are there
+ * already (0A000).
  */
 #include "cairn_indexam.h"
 
@@ -53,7 +55,8 @@ static IndexBuildResult *build(Relation table, Relation index, IndexInfo *info)
     check_columns(table, index);
     /* REINDEX, and TRUNCATE, which reindexes: the key is what it was. */
     if (!ReindexIsProcessingIndex(RelationGetRelid(index)) && cairn_relation_has_rows(table))
-        cairn_refuse(table, "adding a primary key to a table with rows", "Create a new table with the key and copy the rows with INSERT ... SELECT.");
+        cairn_refuse(table, "adding a primary key to a table with rows",
+                     "Create a new table with the key and copy the rows with INSERT ... SELECT.");
     return palloc0(sizeof(IndexBuildResult));
 }
 
@@ -62,13 +65,14 @@ static void build_empty(Relation index)
     ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED), errmsg("UNLOGGED is not supported for cairn tables")));
 }
 
-static bool insert(Relation index, Datum *values, bool *nulls, ItemPointer tid, Relation table, IndexUniqueCheck check, bool unchanged,
-                   IndexInfo *info)
+static bool insert(Relation index, Datum *values, bool *nulls, ItemPointer tid, Relation table, IndexUniqueCheck check,
+                   bool unchanged, IndexInfo *info)
 {
     return false;
 }
 
-static IndexBulkDeleteResult *bulk_delete(IndexVacuumInfo *info, IndexBulkDeleteResult *result, IndexBulkDeleteCallback callback, void *state)
+static IndexBulkDeleteResult *bulk_delete(IndexVacuumInfo *info, IndexBulkDeleteResult *result,
+                                          IndexBulkDeleteCallback callback, void *state)
 {
     return result;
 }
@@ -85,12 +89,14 @@ static bytea *options(Datum reloptions, bool validate)
         {"range", CAIRN_PARTITION_BY_RANGE},
         {NULL, 0},
     };
-    static const relopt_parse_elt table[] = {{"partition_by", RELOPT_TYPE_ENUM, offsetof(CairnIndexOptions, partition_by)}};
+    static const relopt_parse_elt table[] = {
+        {"partition_by", RELOPT_TYPE_ENUM, offsetof(CairnIndexOptions, partition_by)}};
     static relopt_kind kind;
 
     if (kind == 0) {
         kind = add_reloption_kind();
-        add_enum_reloption(kind, "partition_by", "How rows are spread: by a hash of the partition key, or in its order.", values,
+        add_enum_reloption(kind, "partition_by",
+                           "How rows are spread: by a hash of the partition key, or in its order.", values,
                            CAIRN_PARTITION_BY_HASH, "Valid values are \"hash\" and \"range\".", AccessExclusiveLock);
     }
     return build_reloptions(reloptions, validate, kind, sizeof(CairnIndexOptions), table, lengthof(table));

@@ -1,8 +1,9 @@
 /*
- * Scans of the primary key. The index has no bytes of its own: it is the order in which the rows lie. A scan therefore reads rows, and leaves the one it is on with the table's half of the scan.
+ * Scans of the primary key. The index has no bytes of its own: it is the order in which the rows lie. A scan therefore
+ * reads rows, and leaves the one it is on with the table's half of the scan.
  *
- * Happy path: scan keys become a key (one GET) or a range of keys (batches). Where Postgres may count on the order of the index and the bytes
- * do not have it, rows are sorted first (cairn_sort.c).
+ * Happy path: scan keys become a key (one GET) or a range of keys (batches). Where Postgres may count on the order of
+ * the index and the bytes do not have it, rows are sorted first (cairn_sort.c).
  *
  * Failure modes: those of reading (cairn_range.h).
  */
@@ -20,12 +21,7 @@
 #define FIRST_ROWS 32
 
 /* Where a scan of one key stands. */
-typedef enum PointPlace {
-    POINT_START,
-    POINT_AT,
-    POINT_BEFORE,
-    POINT_BEHIND
-} PointPlace;
+typedef enum PointPlace { POINT_START, POINT_AT, POINT_BEFORE, POINT_BEHIND } PointPlace;
 
 typedef struct CairnIndexScan {
     MemoryContext memory;
@@ -99,7 +95,8 @@ static void plan_access(IndexScanDesc scan, CairnIndexScan *own)
     if (bounds->access == CAIRN_ACCESS_RANGE || bounds->access == CAIRN_ACCESS_SORT) {
         if (!own->range)
             own->range = cairn_range_begin(&own->view, bounds->access == CAIRN_ACCESS_SORT ? 0 : FIRST_ROWS);
-        cairn_range_set(own->range, (struct wire_span){bounds->low, bounds->low_size}, (struct wire_span){bounds->high, bounds->high_size});
+        cairn_range_set(own->range, (struct wire_span){bounds->low, bounds->low_size},
+                        (struct wire_span){bounds->high, bounds->high_size});
     }
     MemoryContextSwitchTo(previous);
     own->planned = true;

@@ -22,7 +22,8 @@ typedef enum CairnAccess {
     CAIRN_ACCESS_NOTHING, /* no row can match */
     CAIRN_ACCESS_POINT,   /* all key columns are given: `low` is the key */
     CAIRN_ACCESS_RANGE,   /* [low, high), in the order of the columns */
-    CAIRN_ACCESS_SORT     /* the same, but in an order of its own: the partition key of a hash-partitioned table is not given */
+    CAIRN_ACCESS_SORT     /* the same, but in an order of its own: the partition key of a hash-partitioned table is not
+                             given */
 } CairnAccess;
 
 typedef struct CairnBounds {
@@ -40,7 +41,8 @@ void cairn_bounds_compute(Relation table, Relation index, ScanKey keys, int key_
 /* cairn_sort.c: rows of a hash-partitioned table in the order of its key columns */
 
 typedef struct CairnSort CairnSort;
-/* Read all rows of the range and sort them. Lives in the current memory context, within work_mem; the rest goes to temporary files. backward: the first step will go backward. */
+/* Read all rows of the range and sort them. Lives in the current memory context, within work_mem; the rest goes to
+ * temporary files. backward: the first step will go backward. */
 CairnSort *cairn_sort_begin(CairnRange *range, bool backward);
 /* As cairn_range_next; the row lasts until the next call. */
 bool cairn_sort_next(CairnSort *sort, ScanDirection direction, CairnRow *row);

@@ -1,10 +1,12 @@
 /*
  * INSERT and COPY FROM.
  *
- * Happy path: the rows of a batch are encoded, their keys go to the storage process in one request that locks them all and refuses keys that exist, and the items join the write set. A key that this
- * transaction has deleted itself travels with that knowledge, since the storage process does not know it.
+ * Happy path: the rows of a batch are encoded, their keys go to the storage process in one request that locks them all
+ * and refuses keys that exist, and the items join the write set. A key that this transaction has deleted itself travels
+ * with that knowledge, since the storage process does not know it.
  *
- * Failure modes: a key that exists, in the table, in this transaction or twice in the batch (23505, as a btree says it); a key locked by another transaction (wait, then again); a table without primary key (55000).
+ * Failure modes: a key that exists, in the table, in this transaction or twice in the batch (23505, as a btree says
+ * it); a key locked by another transaction (wait, then again); a table without primary key (55000).
  */
 #include "cairn_tableam.h"
 
@@ -20,15 +22,16 @@
 #include "cairn_slot.h"
 #include "cairn_writeset.h"
 
-/* Rows and key bytes in one request, at most: keys of a batch are locked together, and the request must fit a message. */
+/* Rows and key bytes in one request, at most: keys of a batch are locked together, and the request must fit a message.
+ */
 #define BATCH_ROWS 1000
 #define BATCH_KEY_BYTES (1024 * 1024)
 
 typedef struct InsertRow {
     struct wire_span key;
     struct wire_span item;
-    int slot;       /* index in the batch */
-    bool deleted;   /* by this transaction, before */
+    int slot;     /* index in the batch */
+    bool deleted; /* by this transaction, before */
 } InsertRow;
 
 typedef struct InsertBatch {
@@ -69,7 +72,8 @@ static void encode_row(InsertBatch *batch, int slot_number)
     slot_getallattrs(slot);
     row->slot = slot_number;
     row->deleted = false;
-    row->key.size = cairn_row_key(batch->relation, cairn_table_of(batch->relation), slot->tts_values, slot->tts_isnull, key);
+    row->key.size =
+        cairn_row_key(batch->relation, cairn_table_of(batch->relation), slot->tts_values, slot->tts_isnull, key);
     copy = palloc(row->key.size);
     memcpy(copy, key, row->key.size);
     row->key.data = copy;
@@ -157,7 +161,8 @@ static void lock_keys(const InsertBatch *batch, uint64 storage_id)
             raise_duplicate(batch, (int) reply.detail);
         subject.table = cairn_table_name(batch->relation);
         if (reply.detail < (uint32) batch->count)
-            subject.key = cairn_row_key_text(batch->relation, cairn_table_of(batch->relation), batch->rows[reply.detail].key);
+            subject.key =
+                cairn_row_key_text(batch->relation, cairn_table_of(batch->relation), batch->rows[reply.detail].key);
         cairn_error_raise(reply.status, &subject);
     }
 }
@@ -195,10 +200,12 @@ static void check_has_key(Relation relation)
         ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
                         errmsg("table %s has no primary key", cairn_table_name(relation)),
                         errdetail("Rows of a cairn table are stored by their key."),
-                        errhint("Add one with ALTER TABLE ... ADD PRIMARY KEY.")));
+                        errhint("Add one with ALTER TABLE ... ADD PRIMARY KEY. Restore dumps by section: pre-data, "
+                                "post-data, then data.")));
 }
 
-void cairn_insert_multi(Relation relation, TupleTableSlot **slots, int count, CommandId cid, int options, struct BulkInsertStateData *state)
+void cairn_insert_multi(Relation relation, TupleTableSlot **slots, int count, CommandId cid, int options,
+                        struct BulkInsertStateData *state)
 {
     MemoryContext memory = AllocSetContextCreate(CurrentMemoryContext, "CairnInsert", ALLOCSET_DEFAULT_SIZES);
     MemoryContext previous = MemoryContextSwitchTo(memory);
@@ -218,7 +225,8 @@ void cairn_insert_multi(Relation relation, TupleTableSlot **slots, int count, Co
     MemoryContextDelete(memory);
 }
 
-void cairn_insert_tuple(Relation relation, TupleTableSlot *slot, CommandId cid, int options, struct BulkInsertStateData *state)
+void cairn_insert_tuple(Relation relation, TupleTableSlot *slot, CommandId cid, int options,
+                        struct BulkInsertStateData *state)
 {
     cairn_insert_multi(relation, &slot, 1, cid, options, state);
 }

@@ -1,5 +1,6 @@
 /*
- * What the ExecutorStart hook tells the item functions: whether the running top-level statement is exactly one item-function call ("bare"), so that one hand-over does it.
+ * What the ExecutorStart hook tells the item functions: whether the running top-level statement is exactly one
+ * item-function call ("bare"), so that one hand-over does it.
  */
 #ifndef CAIRN_ITEM_H
 #define CAIRN_ITEM_H

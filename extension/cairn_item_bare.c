@@ -1,12 +1,13 @@
 /*
  * Bare calls: is the running top-level statement exactly one item-function call?
  *
- * Happy path: ExecutorStart sees a plan that only evaluates one call of an item function with constants, parameters and what is computed from
- * them without side effects, as the whole of a client's statement outside a transaction block, while this transaction has written nothing. It
- * notes the function; the function takes the note on entry. One hand-over then evaluates, logs and acknowledges.
+ * Happy path: ExecutorStart sees a plan that only evaluates one call of an item function with constants, parameters and
+ * what is computed from them without side effects, as the whole of a client's statement outside a transaction block,
+ * while this transaction has written nothing. It notes the function; the function takes the note on entry. One
+ * hand-over then evaluates, logs and acknowledges.
  *
- * Failure modes: none raise. In doubt a call is not bare, and the write joins the transaction. The note is bound to the local transaction id and
- * cleared by the next ExecutorStart, so that nothing nested and nothing later takes it.
+ * Failure modes: none raise. In doubt a call is not bare, and the write joins the transaction. The note is bound to the
+ * local transaction id and cleared by the next ExecutorStart, so that nothing nested and nothing later takes it.
  */
 #include "cairn_item.h"
 
@@ -84,8 +85,9 @@ static Oid only_call(const PlannedStmt *statement)
     const TargetEntry *entry;
     const FuncExpr *call;
 
-    if (statement->commandType != CMD_SELECT || statement->hasModifyingCTE || statement->subplans != NIL || !IsA(plan, Result) ||
-        plan->lefttree || plan->qual != NIL || ((const Result *) plan)->resconstantqual || list_length(plan->targetlist) != 1)
+    if (statement->commandType != CMD_SELECT || statement->hasModifyingCTE || statement->subplans != NIL ||
+        !IsA(plan, Result) || plan->lefttree || plan->qual != NIL || ((const Result *) plan)->resconstantqual ||
+        list_length(plan->targetlist) != 1)
         return InvalidOid;
     entry = linitial_node(TargetEntry, plan->targetlist);
     if (!IsA(entry->expr, FuncExpr))
@@ -99,8 +101,8 @@ static Oid only_call(const PlannedStmt *statement)
 /* The client's own statement: neither in a function, nor a cursor, nor under EXPLAIN, COPY or EXECUTE. */
 static bool is_top_level(const QueryDesc *query)
 {
-    return ActivePortal && ActivePortal->name[0] == '\0' && ActivePortal->strategy == PORTAL_ONE_SELECT && list_length(ActivePortal->stmts) == 1 &&
-           linitial(ActivePortal->stmts) == query->plannedstmt;
+    return ActivePortal && ActivePortal->name[0] == '\0' && ActivePortal->strategy == PORTAL_ONE_SELECT &&
+           list_length(ActivePortal->stmts) == 1 && linitial(ActivePortal->stmts) == query->plannedstmt;
 }
 
 static void start(QueryDesc *query, int flags)
@@ -110,7 +112,8 @@ static void start(QueryDesc *query, int flags)
     noted_function = InvalidOid;
     if (!(flags & EXEC_FLAG_EXPLAIN_ONLY) && is_top_level(query) && !IsInTransactionBlock(true))
         function = only_call(query->plannedstmt);
-    if (OidIsValid(function) && cairn_writeset_empty() && !cairn_xact_active() && !TransactionIdIsValid(GetTopTransactionIdIfAny())) {
+    if (OidIsValid(function) && cairn_writeset_empty() && !cairn_xact_active() &&
+        !TransactionIdIsValid(GetTopTransactionIdIfAny())) {
         /* In a pipeline the statement commits by itself, as it will have. */
         MyXactFlags |= XACT_FLAGS_NEEDIMMEDIATECOMMIT;
         noted_function = function;

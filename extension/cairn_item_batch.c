@@ -1,11 +1,12 @@
 /*
  * batch_write_item: several puts and deletes in one call.
  *
- * Happy path: up to 25 keys, none twice, become operations of one request; bare, all of them are one log entry. On tables that need SQL's rules each
- * goes its way through them. Either way all happen or none, which is more than DynamoDB promises.
+ * Happy path: up to 25 keys, none twice, become operations of one request; bare, all of them are one log entry. On
+ * tables that need SQL's rules each goes its way through them. Either way all happen or none, which is more than
+ * DynamoDB promises.
  *
- * Failure modes: those of put_item and delete_item, and a key that occurs twice (22023). A batch that does not fit one log entry
- * goes through the transaction, whose commit may take several.
+ * Failure modes: those of put_item and delete_item, and a key that occurs twice (22023). A batch that does not fit one
+ * log entry goes through the transaction, whose commit may take several.
  */
 #include "cairn_item_parts.h"
 
@@ -79,7 +80,8 @@ static void write_by_rules(const CairnItemCall *call, Batch *batch)
 
     cairn_terms_begin(&terms);
     for (int i = 0; i < batch->count; i++) {
-        CairnRuleWrite write = {.kind = batch->ops[i].kind, .key = batch->ops[i].key, .input = &batch->inputs[i], .terms = &terms};
+        CairnRuleWrite write = {
+            .kind = batch->ops[i].kind, .key = batch->ops[i].key, .input = &batch->inputs[i], .terms = &terms};
 
         cairn_item_write_by_rules(call, &write, &batch->images[i]);
     }
@@ -98,9 +100,11 @@ Datum cairn_batch_write_item(PG_FUNCTION_ARGS)
         put_count = cairn_item_array(PG_GETARG_JSONB_P(1), "puts", WIRE_BATCH_WRITE_MAX, &puts);
     if (!PG_ARGISNULL(2))
         delete_count = cairn_item_array(PG_GETARG_JSONB_P(2), "deletes", WIRE_BATCH_WRITE_MAX, &deletes);
-    cairn_item_begin(&call, fcinfo, "write items", (put_count ? ACL_INSERT | ACL_UPDATE : 0) | (delete_count || !put_count ? ACL_DELETE : 0));
+    cairn_item_begin(&call, fcinfo, "write items",
+                     (put_count ? ACL_INSERT | ACL_UPDATE : 0) | (delete_count || !put_count ? ACL_DELETE : 0));
     if (put_count + delete_count > WIRE_BATCH_WRITE_MAX)
-        ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("a batch has %d writes, more than %d", put_count + delete_count, WIRE_BATCH_WRITE_MAX)));
+        ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+                        errmsg("a batch has %d writes, more than %d", put_count + delete_count, WIRE_BATCH_WRITE_MAX)));
     for (int i = 0; i < put_count; i++)
         add_put(&call, batch, puts[i]);
     for (int i = 0; i < delete_count; i++)

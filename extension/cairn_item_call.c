@@ -1,10 +1,12 @@
 /*
  * The frame of every item function: table, privileges, row security, arguments.
  *
- * Happy path: the table is opened and locked, the caller may do what the equivalent SQL would need, the descriptor is copied for the call.
+ * Happy path: the table is opened and locked, the caller may do what the equivalent SQL would need, the descriptor is
+ * copied for the call.
  *
- * Failure modes: null where a value is needed (22004), no privilege (42501), row security that applies to the caller (0A000: its policies
- * cannot be evaluated here yet, and are never skipped), rewrite rules (0A000), a read-only transaction (25006).
+ * Failure modes: null where a value is needed (22004), no privilege (42501), row security that applies to the caller
+ * (0A000: its policies cannot be evaluated here yet, and are never skipped), rewrite rules (0A000), a read-only
+ * transaction (25006).
  */
 #include "cairn_item_parts.h"
 
@@ -12,7 +14,6 @@
 #include "catalog/pg_class.h"
 #include "tcop/utility.h"
 #include "utils/lsyscache.h"
-#include "utils/rls.h"
 
 #include "cairn_error.h"
 #include "cairn_item.h"
@@ -29,7 +30,8 @@ static void check_privileges(Relation relation, AclMode needs)
 
         if (!(needs & modes[i]) || pg_class_aclcheck(relid, GetUserId(), modes[i]) == ACLCHECK_OK)
             continue;
-        result = modes[i] == ACL_DELETE ? ACLCHECK_NO_PRIV : pg_attribute_aclcheck_all(relid, GetUserId(), modes[i], ACLMASK_ALL);
+        result = modes[i] == ACL_DELETE ? ACLCHECK_NO_PRIV
+                                        : pg_attribute_aclcheck_all(relid, GetUserId(), modes[i], ACLMASK_ALL);
         if (result != ACLCHECK_OK)
             aclcheck_error(result, OBJECT_TABLE, RelationGetRelationName(relation));
     }
@@ -37,13 +39,11 @@ static void check_privileges(Relation relation, AclMode needs)
 
 static void check_rewriting(Relation relation, AclMode needs)
 {
-    if (relation->rd_rel->relrowsecurity && check_enable_rls(RelationGetRelid(relation), InvalidOid, false) == RLS_ENABLED)
-        ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-                        errmsg("row security of table %s applies to role \"%s\"", cairn_table_name(relation), GetUserNameFromId(GetUserId(), false)),
-                        errdetail("Item functions do not evaluate policies yet."), errhint("Use SQL on this table, or a role that bypasses row security.")));
     if ((needs & WRITES) && relation->rd_rules)
-        ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED), errmsg("table %s has rewrite rules", cairn_table_name(relation)),
-                        errdetail("Item functions do not apply them."), errhint("Use SQL on this table, or triggers instead of rules.")));
+        ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+                        errmsg("table %s has rewrite rules", cairn_table_name(relation)),
+                        errdetail("Item functions do not apply them."),
+                        errhint("Use SQL on this table, or triggers instead of rules.")));
 }
 
 void cairn_item_begin(CairnItemCall *call, FunctionCallInfo fcinfo, const char *action, AclMode needs)
@@ -54,12 +54,14 @@ void cairn_item_begin(CairnItemCall *call, FunctionCallInfo fcinfo, const char *
     call->bare = cairn_item_take_bare(fcinfo->flinfo->fn_oid);
     call->action = action;
     if (PG_ARGISNULL(0))
-        ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("could not %s: the table must not be null", action)));
+        ereport(ERROR,
+                (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("could not %s: the table must not be null", action)));
     if (writes)
         PreventCommandIfReadOnly(get_func_name(fcinfo->flinfo->fn_oid));
     call->relation = cairn_table_open(PG_GETARG_OID(0), writes ? RowExclusiveLock : AccessShareLock);
     check_privileges(call->relation, needs);
     check_rewriting(call->relation, needs);
+    call->policy = cairn_policy_of(call, needs);
     table = cairn_table_of(call->relation);
     call->table = palloc(table->chunk_size);
     memcpy(call->table, table, table->chunk_size);

@@ -1,13 +1,15 @@
 /*
  * Conditions and updates of item functions, from jsonb to the form that the shard evaluates.
  *
- *   condition   {"attribute_exists": "a"}, {"attribute_not_exists": "a"}, {"equals": {"a": value}}; several names in an array, several members
- *               in one object, several objects in an array: all must hold
+ *   condition   {"attribute_exists": "a"}, {"attribute_not_exists": "a"}, {"equals": {"a": value}}; several names in an
+ * array, several members in one object, several objects in an array: all must hold
  *
- * Happy path: a name becomes a column's number or stays a name; a key column is settled here, since the shard has it in the key only.
+ * Happy path: a name becomes a column's number or stays a name; a key column is settled here, since the shard has it in
+ * the key only.
  *
- * Failure modes: what is no condition (22023), an update of a key or generated column (22023, 428C9), of a column that must not be null (23502).
- * Columns with a missing value (ADD COLUMN ... DEFAULT) are absent from older items: by_rules then asks for evaluation on the row as SQL sees it.
+ * Failure modes: what is no condition (22023), an update of a key or generated column (22023, 428C9), of a column that
+ * must not be null (23502). Columns with a missing value (ADD COLUMN ... DEFAULT) are absent from older items: by_rules
+ * then asks for evaluation on the row as SQL sees it.
  */
 #include "cairn_item_parts.h"
 
@@ -19,7 +21,9 @@
 
 #include "cairn_error.h"
 
-#define CONDITION_HINT "A condition is {\"attribute_exists\": name}, {\"attribute_not_exists\": name} or {\"equals\": {name: value}}, or an array of these."
+#define CONDITION_HINT                                                                                                 \
+    "A condition is {\"attribute_exists\": name}, {\"attribute_not_exists\": name} or {\"equals\": {name: value}}, "   \
+    "or an array of these."
 
 void cairn_terms_begin(CairnItemTerms *terms)
 {
@@ -44,18 +48,20 @@ static void raise_condition(const char *what)
 }
 
 /* What a name refers to. Columns with a missing value cannot be judged by stored bytes alone. */
-static AttrNumber resolve(const CairnItemCall *call, CairnItemTerms *terms, const JsonbValue *name, struct wire_target *target)
+static AttrNumber resolve(const CairnItemCall *call, CairnItemTerms *terms, const JsonbValue *name,
+                          struct wire_target *target)
 {
     AttrNumber column = cairn_item_column(call, name->val.string.val, name->val.string.len);
 
     memset(target, 0, sizeof(*target));
     if (column == 0 && !call->table->attributes_number)
         ereport(ERROR, (errcode(ERRCODE_UNDEFINED_COLUMN),
-                        errmsg("table %s has no column \"%.*s\"", cairn_table_name(call->relation), name->val.string.len, name->val.string.val)));
+                        errmsg("table %s has no column \"%.*s\"", cairn_table_name(call->relation),
+                               name->val.string.len, name->val.string.val)));
     if (column != 0 && column == call->table->attributes_number)
         ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-                        errmsg("attribute \"%.*s\" of table %s is the column that holds all other attributes", name->val.string.len,
-                               name->val.string.val, cairn_table_name(call->relation)),
+                        errmsg("attribute \"%.*s\" of table %s is the column that holds all other attributes",
+                               name->val.string.len, name->val.string.val, cairn_table_name(call->relation)),
                         errhint("Name the attributes that it holds.")));
     if (column == 0) {
         target->kind = WIRE_TARGET_NAMED;
@@ -69,7 +75,8 @@ static AttrNumber resolve(const CairnItemCall *call, CairnItemTerms *terms, cons
     return column;
 }
 
-static void add_clause(StringInfo clauses, enum wire_condition_operator operator, struct wire_target target, struct wire_span value)
+static void add_clause(StringInfo clauses, enum wire_condition_operator operator, struct wire_target target,
+                       struct wire_span value)
 {
     struct wire_writer w = cairn_buffer_writer(clauses, target.ref.name.size + value.size + 64);
 
@@ -80,18 +87,21 @@ static void add_clause(StringInfo clauses, enum wire_condition_operator operator
 /* --- conditions --- */
 
 /* Key columns: the attribute exists if the item does. */
-static int add_existence(const CairnItemCall *call, CairnItemTerms *terms, StringInfo clauses, bool exists, const JsonbValue *name)
+static int add_existence(const CairnItemCall *call, CairnItemTerms *terms, StringInfo clauses, bool exists,
+                         const JsonbValue *name)
 {
     struct wire_target target;
 
     if (name->type != jbvString)
         raise_condition("a condition on existence needs the name of an attribute");
     (void) resolve(call, terms, name, &target);
-    add_clause(clauses, exists ? WIRE_CONDITION_EXISTS : WIRE_CONDITION_NOT_EXISTS, target, (struct wire_span){NULL, 0});
+    add_clause(clauses, exists ? WIRE_CONDITION_EXISTS : WIRE_CONDITION_NOT_EXISTS, target,
+               (struct wire_span){NULL, 0});
     return 1;
 }
 
-static int add_existences(const CairnItemCall *call, CairnItemTerms *terms, StringInfo clauses, bool exists, JsonbValue *names)
+static int add_existences(const CairnItemCall *call, CairnItemTerms *terms, StringInfo clauses, bool exists,
+                          JsonbValue *names)
 {
     JsonbIterator *it;
     JsonbValue name;
@@ -109,7 +119,8 @@ static int add_existences(const CairnItemCall *call, CairnItemTerms *terms, Stri
 }
 
 /* Would the item under this key have `value` in the key column? */
-static bool key_equals(const CairnItemCall *call, const CairnColumn *column, JsonbValue *value, const CairnItemInput *key)
+static bool key_equals(const CairnItemCall *call, const CairnColumn *column, JsonbValue *value,
+                       const CairnItemInput *key)
 {
     Datum values[WIRE_KEY_COLUMNS_MAX];
     uint8 *encoded = palloc(2 * WIRE_KEY_MAX);
@@ -118,21 +129,26 @@ static bool key_equals(const CairnItemCall *call, const CairnColumn *column, Jso
     Size other;
     bool null = false;
 
-    if (value->type == jbvNull || !cairn_input_kind_fits(column, value) || (column->codec == CAIRN_CODEC_BINARY && value->type != jbvString))
+    if (value->type == jbvNull || !cairn_input_kind_fits(column, value) ||
+        (column->codec == CAIRN_CODEC_BINARY && value->type != jbvString))
         return false;
     for (int i = 0; i < count; i++)
         values[i] = key->values[call->table->key[i].number - 1];
     size = cairn_row_key_prefix(call->relation, call->table, values, count, encoded);
-    values[count - 1] = column->is_plain ? cairn_input_plain(column, value) : cairn_input_typed(call, column, value, &null);
+    values[count - 1] =
+        column->is_plain ? cairn_input_plain(column, value) : cairn_input_typed(call, column, value, &null);
     other = null ? 0 : cairn_row_key_prefix(call->relation, call->table, values, count, encoded + WIRE_KEY_MAX);
     return size == other && memcmp(encoded, encoded + WIRE_KEY_MAX, size) == 0;
 }
 
-/* Numbers compare by value, so integer columns take any number; opaque and padded types take what their input makes of the value. */
-static struct wire_span comparand(const CairnItemCall *call, const CairnColumn *column, JsonbValue *value, StringInfo out)
+/* Numbers compare by value, so integer columns take any number; opaque and padded types take what their input makes of
+ * the value. */
+static struct wire_span comparand(const CairnItemCall *call, const CairnColumn *column, JsonbValue *value,
+                                  StringInfo out)
 {
     struct wire_writer w = cairn_buffer_writer(out, cairn_jsonb_room(value));
-    bool opaque = column && (column->codec == CAIRN_CODEC_BINARY || column->codec == CAIRN_CODEC_STRING || column->type == BPCHAROID);
+    bool opaque = column && (column->codec == CAIRN_CODEC_BINARY || column->codec == CAIRN_CODEC_STRING ||
+                             column->type == BPCHAROID);
     bool null = false;
 
     if (opaque && value->type != jbvNull && cairn_input_kind_fits(column, value)) {
@@ -146,8 +162,8 @@ static struct wire_span comparand(const CairnItemCall *call, const CairnColumn *
     return (struct wire_span){(const uint8_t *) out->data, (size_t) out->len};
 }
 
-static void add_equality(const CairnItemCall *call, CairnItemTerms *terms, StringInfo clauses, const JsonbValue *name, JsonbValue *value,
-                         const CairnItemInput *key)
+static void add_equality(const CairnItemCall *call, CairnItemTerms *terms, StringInfo clauses, const JsonbValue *name,
+                         JsonbValue *value, const CairnItemInput *key)
 {
     struct wire_target target;
     AttrNumber number = resolve(call, terms, name, &target);
@@ -165,7 +181,8 @@ static void add_equality(const CairnItemCall *call, CairnItemTerms *terms, Strin
     cairn_input_leave(&context);
 }
 
-static int add_equalities(const CairnItemCall *call, CairnItemTerms *terms, StringInfo clauses, JsonbValue *pairs, const CairnItemInput *key)
+static int add_equalities(const CairnItemCall *call, CairnItemTerms *terms, StringInfo clauses, JsonbValue *pairs,
+                          const CairnItemInput *key)
 {
     JsonbIterator *it;
     JsonbValue name;
@@ -186,10 +203,12 @@ static int add_equalities(const CairnItemCall *call, CairnItemTerms *terms, Stri
 
 static bool name_is(const JsonbValue *name, const char *text_form)
 {
-    return name->val.string.len == (int) strlen(text_form) && memcmp(name->val.string.val, text_form, strlen(text_form)) == 0;
+    return name->val.string.len == (int) strlen(text_form) &&
+           memcmp(name->val.string.val, text_form, strlen(text_form)) == 0;
 }
 
-static int add_object(const CairnItemCall *call, CairnItemTerms *terms, StringInfo clauses, JsonbContainer *object, const CairnItemInput *key)
+static int add_object(const CairnItemCall *call, CairnItemTerms *terms, StringInfo clauses, JsonbContainer *object,
+                      const CairnItemInput *key)
 {
     JsonbIterator *it = JsonbIteratorInit(object);
     JsonbValue name;
@@ -211,7 +230,8 @@ static int add_object(const CairnItemCall *call, CairnItemTerms *terms, StringIn
     return count;
 }
 
-void cairn_terms_condition(const CairnItemCall *call, CairnItemTerms *terms, Jsonb *condition, const CairnItemInput *key)
+void cairn_terms_condition(const CairnItemCall *call, CairnItemTerms *terms, Jsonb *condition,
+                           const CairnItemInput *key)
 {
     StringInfoData clauses;
     JsonbIterator *it;
@@ -240,7 +260,8 @@ void cairn_terms_condition(const CairnItemCall *call, CairnItemTerms *terms, Jso
 
 /* --- updates --- */
 
-static const CairnColumn *updatable(const CairnItemCall *call, CairnItemTerms *terms, const JsonbValue *name, struct wire_target *target)
+static const CairnColumn *updatable(const CairnItemCall *call, CairnItemTerms *terms, const JsonbValue *name,
+                                    struct wire_target *target)
 {
     AttrNumber number = resolve(call, terms, name, target);
     const CairnColumn *column = number ? &call->table->columns[number - 1] : NULL;
@@ -249,12 +270,14 @@ static const CairnColumn *updatable(const CairnItemCall *call, CairnItemTerms *t
         ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("an attribute must have a name")));
     if (column && column->key_position)
         ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-                        errmsg("attribute \"%.*s\" is part of the key of table %s and cannot be updated", name->val.string.len, name->val.string.val,
-                               cairn_table_name(call->relation)),
+                        errmsg("attribute \"%.*s\" is part of the key of table %s and cannot be updated",
+                               name->val.string.len, name->val.string.val, cairn_table_name(call->relation)),
                         errhint("Put an item with the new key and delete the old one.")));
-    if (column && (column->generated || TupleDescAttr(RelationGetDescr(call->relation), number - 1)->attidentity == ATTRIBUTE_IDENTITY_ALWAYS))
-        ereport(ERROR, (errcode(ERRCODE_GENERATED_ALWAYS), errmsg("attribute \"%.*s\" of table %s is generated", name->val.string.len,
-                                                                  name->val.string.val, cairn_table_name(call->relation))));
+    if (column && (column->generated || TupleDescAttr(RelationGetDescr(call->relation), number - 1)->attidentity ==
+                                            ATTRIBUTE_IDENTITY_ALWAYS))
+        ereport(ERROR, (errcode(ERRCODE_GENERATED_ALWAYS),
+                        errmsg("attribute \"%.*s\" of table %s is generated", name->val.string.len,
+                               name->val.string.val, cairn_table_name(call->relation))));
     terms->columns = bms_add_member(terms->columns, number ? number : call->table->attributes_number);
     return column;
 }
@@ -268,7 +291,8 @@ static void check_removable(const CairnItemCall *call, const CairnColumn *column
                         errtablecol(call->relation, column->number)));
 }
 
-static void add_action(StringInfo actions, enum wire_update_kind kind, struct wire_target target, struct wire_span value)
+static void add_action(StringInfo actions, enum wire_update_kind kind, struct wire_target target,
+                       struct wire_span value)
 {
     struct wire_writer w = cairn_buffer_writer(actions, target.ref.name.size + value.size + 64);
 
@@ -276,7 +300,8 @@ static void add_action(StringInfo actions, enum wire_update_kind kind, struct wi
     cairn_buffer_commit(actions, &w);
 }
 
-static void add_set(const CairnItemCall *call, CairnItemTerms *terms, StringInfo actions, JsonbValue *name, JsonbValue *value)
+static void add_set(const CairnItemCall *call, CairnItemTerms *terms, StringInfo actions, JsonbValue *name,
+                    JsonbValue *value)
 {
     struct wire_target target;
     const CairnColumn *column = updatable(call, terms, name, &target);
@@ -303,7 +328,8 @@ static void add_set(const CairnItemCall *call, CairnItemTerms *terms, StringInfo
     cairn_buffer_commit(&encoded, &w);
     if (null)
         check_removable(call, column);
-    add_action(actions, null ? WIRE_UPDATE_REMOVE : WIRE_UPDATE_SET, target, (struct wire_span){(const uint8_t *) encoded.data, (size_t) encoded.len});
+    add_action(actions, null ? WIRE_UPDATE_REMOVE : WIRE_UPDATE_SET, target,
+               (struct wire_span){(const uint8_t *) encoded.data, (size_t) encoded.len});
 }
 
 static int add_sets(const CairnItemCall *call, CairnItemTerms *terms, StringInfo actions, Jsonb *set)
@@ -314,7 +340,8 @@ static int add_sets(const CairnItemCall *call, CairnItemTerms *terms, StringInfo
     int count = 0;
 
     if (!JB_ROOT_IS_OBJECT(set))
-        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("argument \"set_attributes\" must be a JSON object")));
+        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                        errmsg("argument \"set_attributes\" must be a JSON object")));
     it = JsonbIteratorInit(&set->root);
     (void) JsonbIteratorNext(&it, &name, true);
     while (JsonbIteratorNext(&it, &name, true) == WJB_KEY) {
@@ -338,7 +365,8 @@ static int add_removes(const CairnItemCall *call, CairnItemTerms *terms, StringI
         const CairnColumn *column;
 
         if (nulls[i])
-            ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("argument \"remove_attributes\" must not contain nulls")));
+            ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+                            errmsg("argument \"remove_attributes\" must not contain nulls")));
         name.val.string.val = TextDatumGetCString(elements[i]);
         name.val.string.len = (int) strlen(name.val.string.val);
         column = updatable(call, terms, &name, &target);
@@ -361,7 +389,8 @@ static bool may_not_create(const CairnItemCall *call, const CairnItemTerms *term
             continue;
         if (attribute->atthasmissing)
             return true;
-        if ((attribute->attnotnull || attribute->atttypid != column->type) && !bms_is_member(column->number, terms->columns))
+        if ((attribute->attnotnull || attribute->atttypid != column->type) &&
+            !bms_is_member(column->number, terms->columns))
             return true;
     }
     return false;
@@ -378,7 +407,8 @@ void cairn_terms_update(const CairnItemCall *call, CairnItemTerms *terms, Jsonb 
     if (remove)
         count += add_removes(call, terms, &actions, remove);
     if (count > WIRE_ACTIONS_MAX)
-        ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("an update can change at most %d attributes", WIRE_ACTIONS_MAX)));
+        ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+                        errmsg("an update can change at most %d attributes", WIRE_ACTIONS_MAX)));
     append_count(&terms->update, &actions, (uint64) count);
     if (may_not_create(call, terms))
         terms->by_rules = true;

@@ -1,11 +1,12 @@
 /*
  * jsonb values as values of columns.
  *
- * Happy path: boolean, number, string and binary columns without typmod or domain take their value as it is. All others go through
- * jsonb_populate_record on the table's row type, which knows arrays, composites, typmods and domains as SQL does.
+ * Happy path: boolean, number, string and binary columns without typmod or domain take their value as it is. All others
+ * go through jsonb_populate_record on the table's row type, which knows arrays, composites, typmods and domains as SQL
+ * does.
  *
- * Failure modes: another kind of value (42804), a number that is no whole number or out of the column's range (22003), whatever the type's input
- * raises.
+ * Failure modes: another kind of value (42804), a number that is no whole number or out of the column's range (22003),
+ * whatever the type's input raises.
  */
 #include "cairn_item_parts.h"
 
@@ -47,7 +48,8 @@ static void raise_integer(const CairnColumn *column, const JsonbValue *value) pg
 static void raise_integer(const CairnColumn *column, const JsonbValue *value)
 {
     ereport(ERROR, (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-                    errmsg("%s is no value of type %s", DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(value->val.numeric))),
+                    errmsg("%s is no value of type %s",
+                           DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(value->val.numeric))),
                            format_type_be(column->type))));
 }
 
@@ -163,7 +165,8 @@ static Datum unasked_row(const CairnItemCall *call)
     return heap_copy_tuple_as_datum(heap_form_tuple(descriptor, values, nulls), descriptor);
 }
 
-/* A row of the table's type from an object of some columns; the others are NULL, checked by their domains if `ask_absent`. */
+/* A row of the table's type from an object of some columns; the others are NULL, checked by their domains if
+ * `ask_absent`. */
 static HeapTupleHeader populate(const CairnItemCall *call, JsonbPair *pairs, int count, bool ask_absent)
 {
     Oid row_type = call->relation->rd_rel->reltype;
@@ -174,7 +177,8 @@ static HeapTupleHeader populate(const CairnItemCall *call, JsonbPair *pairs, int
     Datum result;
 
     fmgr_info(F_JSONB_POPULATE_RECORD, &function);
-    fmgr_info_set_expr((Node *) makeFuncExpr(F_JSONB_POPULATE_RECORD, row_type, list_make2(row, json), InvalidOid, InvalidOid, COERCE_EXPLICIT_CALL),
+    fmgr_info_set_expr((Node *) makeFuncExpr(F_JSONB_POPULATE_RECORD, row_type, list_make2(row, json), InvalidOid,
+                                             InvalidOid, COERCE_EXPLICIT_CALL),
                        &function);
     InitFunctionCallInfoData(*fcinfo, &function, 2, InvalidOid, NULL, NULL);
     fcinfo->args[0].isnull = ask_absent;
@@ -187,7 +191,8 @@ static HeapTupleHeader populate(const CairnItemCall *call, JsonbPair *pairs, int
     return DatumGetHeapTupleHeader(result);
 }
 
-static void add_pair(const CairnItemCall *call, const CairnColumn *column, JsonbValue *value, JsonbPair *pairs, int *count)
+static void add_pair(const CairnItemCall *call, const CairnColumn *column, JsonbValue *value, JsonbPair *pairs,
+                     int *count)
 {
     JsonbPair *pair = &pairs[*count];
     const char *name = cairn_item_column_name(call, column->number);
@@ -220,8 +225,9 @@ static int compare_names(const void *a, const void *b)
     const JsonbValue *left = &((const JsonbPair *) a)->key;
     const JsonbValue *right = &((const JsonbPair *) b)->key;
 
-    return wire_name_compare((struct wire_span){(const uint8_t *) left->val.string.val, (size_t) left->val.string.len},
-                             (struct wire_span){(const uint8_t *) right->val.string.val, (size_t) right->val.string.len});
+    return wire_name_compare(
+        (struct wire_span){(const uint8_t *) left->val.string.val, (size_t) left->val.string.len},
+        (struct wire_span){(const uint8_t *) right->val.string.val, (size_t) right->val.string.len});
 }
 
 Datum cairn_input_typed(const CairnItemCall *call, const CairnColumn *column, JsonbValue *value, bool *null)
@@ -240,9 +246,10 @@ Datum cairn_input_typed(const CairnItemCall *call, const CairnColumn *column, Js
     if (value->type == jbvString || value->type == jbvNumeric || value->type == jbvBool) {
         Oid input;
         Oid parameter;
-        char *string = value->type == jbvString    ? pnstrdup(value->val.string.val, (Size) value->val.string.len)
-                       : value->type == jbvNumeric ? DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(value->val.numeric)))
-                                                   : pstrdup(value->val.boolean ? "true" : "false");
+        char *string = value->type == jbvString ? pnstrdup(value->val.string.val, (Size) value->val.string.len)
+                       : value->type == jbvNumeric
+                           ? DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(value->val.numeric)))
+                           : pstrdup(value->val.boolean ? "true" : "false");
 
         if (column->codec != CAIRN_CODEC_JSONB) {
             if (column->codec == CAIRN_CODEC_NUMERIC)
@@ -292,10 +299,11 @@ void cairn_input_values(const CairnItemCall *call, CairnItemInput *input, bool a
         domains = domains || (is_domain(call, column) && !column->generated);
         if (!input->present[i])
             continue;
-        if (column->generated || TupleDescAttr(RelationGetDescr(call->relation), i)->attidentity == ATTRIBUTE_IDENTITY_ALWAYS)
+        if (column->generated ||
+            TupleDescAttr(RelationGetDescr(call->relation), i)->attidentity == ATTRIBUTE_IDENTITY_ALWAYS)
             ereport(ERROR, (errcode(ERRCODE_GENERATED_ALWAYS),
-                            errmsg("attribute \"%s\" of table %s is generated", cairn_item_column_name(call, column->number),
-                                   cairn_table_name(call->relation)),
+                            errmsg("attribute \"%s\" of table %s is generated",
+                                   cairn_item_column_name(call, column->number), cairn_table_name(call->relation)),
                             errhint("Leave it out.")));
         cairn_input_check_kind(call, column, &input->columns[i]);
         if (!column->is_plain)
@@ -314,7 +322,8 @@ void cairn_input_values(const CairnItemCall *call, CairnItemInput *input, bool a
         /* Keys come along, as their domains would refuse NULL. */
         for (int i = 0; i < table->key_count; i++)
             if (is_domain(call, &table->columns[table->key[i].number - 1]))
-                add_pair(call, &table->columns[table->key[i].number - 1], &input->columns[table->key[i].number - 1], pairs, &count);
+                add_pair(call, &table->columns[table->key[i].number - 1], &input->columns[table->key[i].number - 1],
+                         pairs, &count);
         qsort(pairs, (size_t) count, sizeof(JsonbPair), compare_names);
         row = populate(call, pairs, count, true);
         for (int i = 0; i < table->column_count; i++)
@@ -322,7 +331,8 @@ void cairn_input_values(const CairnItemCall *call, CairnItemInput *input, bool a
                 take_column(call, row, (AttrNumber) (i + 1), &input->values[i], &input->nulls[i]);
     }
     if (all && table->attributes_number &&
-        (input->named_count > 0 || TupleDescAttr(RelationGetDescr(call->relation), table->attributes_number - 1)->attnotnull)) {
+        (input->named_count > 0 ||
+         TupleDescAttr(RelationGetDescr(call->relation), table->attributes_number - 1)->attnotnull)) {
         for (int i = 0; i < input->named_count; i++)
             check_named(call, &input->named[i]);
         input->values[table->attributes_number - 1] = cairn_jsonb_object(input->named, input->named_count);
@@ -330,7 +340,8 @@ void cairn_input_values(const CairnItemCall *call, CairnItemInput *input, bool a
     }
 }
 
-void cairn_input_write(const CairnItemCall *call, const CairnColumn *column, JsonbValue *value, StringInfo out, struct wire_writer *w)
+void cairn_input_write(const CairnItemCall *call, const CairnColumn *column, JsonbValue *value, StringInfo out,
+                       struct wire_writer *w)
 {
     CairnInputContext context;
     const char *name = cairn_item_column_name(call, column->number);

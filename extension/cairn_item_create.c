@@ -1,10 +1,12 @@
 /*
  * create_table: DynamoDB's way of making a table, as one CREATE TABLE statement.
  *
- * Happy path: 'Artist text' and 'SongTitle text' become two columns with their names as given, a catch-all column, a primary key, and
- * USING cairn. The table's own name is read as SQL reads one, so that item functions find it under the same spelling.
+ * Happy path: 'Artist text' and 'SongTitle text' become two columns with their names as given, a catch-all column, a
+ * primary key, and USING cairn. The table's own name is read as SQL reads one, so that item functions find it under the
+ * same spelling.
  *
- * Failure modes: a column specification without a type (22023), a type that cannot be a key (0A000), and what CREATE TABLE raises.
+ * Failure modes: a column specification without a type (22023), a type that cannot be a key (0A000), and what CREATE
+ * TABLE raises.
  */
 #include "cairn_item_parts.h"
 
@@ -68,17 +70,21 @@ static KeySpecification parse_key(char *given, const char *argument)
     while (is_blank(*rest))
         rest++;
     if (key.name[0] == '\0' || *rest == '\0')
-        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("argument \"%s\" must be a name and a type, not \"%s\"", argument, given),
+        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                        errmsg("argument \"%s\" must be a name and a type, not \"%s\"", argument, given),
                         errhint("For example 'Artist text'.")));
     if (strlen(key.name) >= NAMEDATALEN)
-        ereport(ERROR, (errcode(ERRCODE_NAME_TOO_LONG), errmsg("name \"%s\" is longer than %d bytes", key.name, NAMEDATALEN - 1)));
+        ereport(ERROR, (errcode(ERRCODE_NAME_TOO_LONG),
+                        errmsg("name \"%s\" is longer than %d bytes", key.name, NAMEDATALEN - 1)));
     for (int i = 0; i < (int) lengthof(letters); i++)
         if (strcmp(rest, letters[i][0]) == 0)
             rest = (char *) letters[i][1];
     parseTypeString(rest, &type, &typmod, false);
     if (!cairn_table_key_type(type, &key_type))
-        ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED), errmsg("type %s of \"%s\" cannot be part of a key", format_type_be(type), key.name),
-                        errhint("Key columns can be text, bytea, smallint, integer, bigint, numeric, timestamp, date, uuid and boolean.")));
+        ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+                        errmsg("type %s of \"%s\" cannot be part of a key", format_type_be(type), key.name),
+                        errhint("Key columns can be text, bytea, smallint, integer, bigint, numeric, timestamp, date, "
+                                "uuid and boolean.")));
     key.type = format_type_with_typemod(type, typmod);
     key.collatable = type_is_collatable(type);
     return key;
@@ -86,7 +92,8 @@ static KeySpecification parse_key(char *given, const char *argument)
 
 static void append_column(StringInfo statement, const KeySpecification *key)
 {
-    appendStringInfo(statement, "%s %s%s, ", quote_identifier(key->name), key->type, key->collatable ? " COLLATE \"C\"" : "");
+    appendStringInfo(statement, "%s %s%s, ", quote_identifier(key->name), key->type,
+                     key->collatable ? " COLLATE \"C\"" : "");
 }
 
 static char *required_text(FunctionCallInfo fcinfo, int index, const char *name)
@@ -110,10 +117,12 @@ static char *statement_of(FunctionCallInfo fcinfo, RangeVar *table)
     append_column(&statement, &partition);
     if (sort.name)
         append_column(&statement, &sort);
-    appendStringInfo(&statement, "attributes jsonb NOT NULL DEFAULT '{}', PRIMARY KEY (%s", quote_identifier(partition.name));
+    appendStringInfo(&statement, "attributes jsonb NOT NULL DEFAULT '{}', PRIMARY KEY (%s",
+                     quote_identifier(partition.name));
     if (sort.name)
         appendStringInfo(&statement, ", %s", quote_identifier(sort.name));
-    appendStringInfo(&statement, ")) USING cairn WITH (partition_by = %s)", quote_literal_cstr(required_text(fcinfo, 3, "partition_by")));
+    appendStringInfo(&statement, ")) USING cairn WITH (partition_by = %s)",
+                     quote_literal_cstr(required_text(fcinfo, 3, "partition_by")));
     return statement.data;
 }
 

@@ -1,8 +1,9 @@
 /*
  * jsonb items and keys, taken apart by the table's columns and put together as bytes.
  *
- * Happy path: one walk over the object finds each name's column; names without one are named attributes, which jsonb has in our order already.
- * Key columns are converted and encoded, plain columns go from jsonb to attribute directly, the others through their types' input.
+ * Happy path: one walk over the object finds each name's column; names without one are named attributes, which jsonb
+ * has in our order already. Key columns are converted and encoded, plain columns go from jsonb to attribute directly,
+ * the others through their types' input.
  *
  * Failure modes: everything a caller can do wrong with an item, each with table and attribute in the message.
  */
@@ -24,7 +25,8 @@ static void name_context(void *argument)
     /* One line for an attribute, however deep its conversion nests. */
     if (outer && outer->size == context->size && memcmp(outer->name, context->name, (size_t) context->size) == 0)
         return;
-    errcontext("attribute \"%.*s\" of table %s", context->size, context->name, RelationGetRelationName(context->call->relation));
+    errcontext("attribute \"%.*s\" of table %s", context->size, context->name,
+               RelationGetRelationName(context->call->relation));
 }
 
 void cairn_input_enter(CairnInputContext *context, const CairnItemCall *call, const char *name, int size)
@@ -57,17 +59,20 @@ AttrNumber cairn_item_column(const CairnItemCall *call, const char *name, int si
 static void check_name(const CairnItemCall *call, const char *what, AttrNumber column, const JsonbValue *name)
 {
     if (name->val.string.len == 0)
-        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-                        errmsg("%s for table %s has an attribute without a name", what, cairn_table_name(call->relation))));
+        ereport(ERROR,
+                (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                 errmsg("%s for table %s has an attribute without a name", what, cairn_table_name(call->relation))));
     if (column && column == call->table->attributes_number)
         ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-                        errmsg("attribute \"%.*s\" of table %s is the column that holds all other attributes", name->val.string.len,
-                               name->val.string.val, cairn_table_name(call->relation)),
+                        errmsg("attribute \"%.*s\" of table %s is the column that holds all other attributes",
+                               name->val.string.len, name->val.string.val, cairn_table_name(call->relation)),
                         errhint("Give the other attributes at the top level of the item.")));
     if (!column && !call->table->attributes_number)
-        ereport(ERROR, (errcode(ERRCODE_UNDEFINED_COLUMN),
-                        errmsg("table %s has no column \"%.*s\"", cairn_table_name(call->relation), name->val.string.len, name->val.string.val),
-                        errhint("To keep attributes that no column declares, add a column \"attributes\" of type jsonb.")));
+        ereport(ERROR,
+                (errcode(ERRCODE_UNDEFINED_COLUMN),
+                 errmsg("table %s has no column \"%.*s\"", cairn_table_name(call->relation), name->val.string.len,
+                        name->val.string.val),
+                 errhint("To keep attributes that no column declares, add a column \"attributes\" of type jsonb.")));
 }
 
 static void prepare(const CairnItemCall *call, CairnItemInput *out, int pairs)
@@ -111,8 +116,9 @@ void cairn_input_split(const CairnItemCall *call, Jsonb *object, const char *wha
             value.type = jbvBinary;
             value.val.binary.data = &object->root;
         }
-        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-                        errmsg("%s for table %s must be a JSON object, not %s", what, cairn_table_name(call->relation), kind_of(&value))));
+        ereport(ERROR,
+                (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s for table %s must be a JSON object, not %s", what,
+                                                                  cairn_table_name(call->relation), kind_of(&value))));
     }
     prepare(call, out, (int) JB_ROOT_COUNT(object));
     it = JsonbIteratorInit(&object->root);
@@ -151,10 +157,12 @@ void cairn_input_check_kind(const CairnItemCall *call, const CairnColumn *column
     };
 
     if (!cairn_input_kind_fits(column, value))
-        ereport(ERROR, (errcode(ERRCODE_DATATYPE_MISMATCH),
-                        errmsg("attribute \"%s\" of table %s must be %s, not %s", cairn_item_column_name(call, column->number),
-                               cairn_table_name(call->relation), kinds[column->codec], kind_of(value)),
-                        errdetail("The column has type %s.", format_type_be(column->type)), errtablecol(call->relation, column->number)));
+        ereport(ERROR,
+                (errcode(ERRCODE_DATATYPE_MISMATCH),
+                 errmsg("attribute \"%s\" of table %s must be %s, not %s", cairn_item_column_name(call, column->number),
+                        cairn_table_name(call->relation), kinds[column->codec], kind_of(value)),
+                 errdetail("The column has type %s.", format_type_be(column->type)),
+                 errtablecol(call->relation, column->number)));
 }
 
 Size cairn_input_key(const CairnItemCall *call, CairnItemInput *input, uint8 *key)
@@ -165,14 +173,18 @@ Size cairn_input_key(const CairnItemCall *call, CairnItemInput *input, uint8 *ke
 
         if (!input->present[at])
             ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-                            errmsg("key attribute \"%s\" of table %s is missing", cairn_item_column_name(call, column->number),
-                                   cairn_table_name(call->relation)),
-                            errdetail("Its type is %s.", format_type_be(column->type)), errtablecol(call->relation, column->number)));
-        if (input->columns[at].type == jbvNull || (column->codec == CAIRN_CODEC_BINARY && input->columns[at].type != jbvString))
+                            errmsg("key attribute \"%s\" of table %s is missing",
+                                   cairn_item_column_name(call, column->number), cairn_table_name(call->relation)),
+                            errdetail("Its type is %s.", format_type_be(column->type)),
+                            errtablecol(call->relation, column->number)));
+        if (input->columns[at].type == jbvNull ||
+            (column->codec == CAIRN_CODEC_BINARY && input->columns[at].type != jbvString))
             ereport(ERROR, (errcode(ERRCODE_DATATYPE_MISMATCH),
-                            errmsg("key attribute \"%s\" of table %s must not be %s", cairn_item_column_name(call, column->number),
-                                   cairn_table_name(call->relation), kind_of(&input->columns[at])),
-                            errdetail("The column has type %s.", format_type_be(column->type)), errtablecol(call->relation, column->number)));
+                            errmsg("key attribute \"%s\" of table %s must not be %s",
+                                   cairn_item_column_name(call, column->number), cairn_table_name(call->relation),
+                                   kind_of(&input->columns[at])),
+                            errdetail("The column has type %s.", format_type_be(column->type)),
+                            errtablecol(call->relation, column->number)));
         cairn_input_check_kind(call, column, &input->columns[at]);
         if (column->is_plain) {
             CairnInputContext context;
@@ -193,27 +205,29 @@ Size cairn_input_key_object(const CairnItemCall *call, Jsonb *object, bool lenie
     cairn_input_split(call, object, lenient ? "item" : "key", out);
     for (int i = 0; i < call->table->column_count && !lenient; i++)
         if (out->present[i] && !call->table->columns[i].key_position)
-            ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-                            errmsg("attribute \"%s\" is not part of the key of table %s", cairn_item_column_name(call, (AttrNumber) (i + 1)),
-                                   cairn_table_name(call->relation))));
+            ereport(ERROR,
+                    (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                     errmsg("attribute \"%s\" is not part of the key of table %s",
+                            cairn_item_column_name(call, (AttrNumber) (i + 1)), cairn_table_name(call->relation))));
     if (out->named_count > 0 && !lenient)
-        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-                        errmsg("attribute \"%.*s\" is not part of the key of table %s", out->named[0].key.val.string.len,
-                               out->named[0].key.val.string.val, cairn_table_name(call->relation))));
+        ereport(ERROR,
+                (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                 errmsg("attribute \"%.*s\" is not part of the key of table %s", out->named[0].key.val.string.len,
+                        out->named[0].key.val.string.val, cairn_table_name(call->relation))));
     return cairn_input_key(call, out, key);
 }
 
 /* --- encoding --- */
 
-static void write_absent(const CairnItemCall *call, const CairnColumn *column, struct wire_item_builder *builder, StringInfo out,
-                         struct wire_writer *w)
+static void write_absent(const CairnItemCall *call, const CairnColumn *column, struct wire_item_builder *builder,
+                         StringInfo out, struct wire_writer *w)
 {
     Form_pg_attribute attribute = TupleDescAttr(RelationGetDescr(call->relation), column->number - 1);
 
     if (attribute->attnotnull && column->number != call->table->attributes_number)
         ereport(ERROR, (errcode(ERRCODE_NOT_NULL_VIOLATION),
-                        errmsg("null value in column \"%s\" of relation \"%s\" violates not-null constraint", NameStr(attribute->attname),
-                               RelationGetRelationName(call->relation)),
+                        errmsg("null value in column \"%s\" of relation \"%s\" violates not-null constraint",
+                               NameStr(attribute->attname), RelationGetRelationName(call->relation)),
                         errtablecol(call->relation, column->number)));
     if (attribute->atthasmissing) {
         cairn_buffer_reserve(out, w, 16);
@@ -222,8 +236,8 @@ static void write_absent(const CairnItemCall *call, const CairnColumn *column, s
     }
 }
 
-static void write_named(const CairnItemCall *call, const CairnItemInput *input, struct wire_item_builder *builder, StringInfo out,
-                        struct wire_writer *w)
+static void write_named(const CairnItemCall *call, const CairnItemInput *input, struct wire_item_builder *builder,
+                        StringInfo out, struct wire_writer *w)
 {
     for (int i = 0; i < input->named_count; i++) {
         JsonbValue *name = &input->named[i].key;
@@ -231,7 +245,8 @@ static void write_named(const CairnItemCall *call, const CairnItemInput *input, 
 
         cairn_input_enter(&context, call, name->val.string.val, name->val.string.len);
         cairn_buffer_reserve(out, w, (Size) name->val.string.len + cairn_jsonb_room(&input->named[i].value) + 16);
-        wire_item_add_named(builder, (struct wire_span){(const uint8_t *) name->val.string.val, (size_t) name->val.string.len});
+        wire_item_add_named(builder,
+                            (struct wire_span){(const uint8_t *) name->val.string.val, (size_t) name->val.string.len});
         cairn_jsonb_put(w, &input->named[i].value, true);
         cairn_input_leave(&context);
     }
@@ -245,9 +260,10 @@ void cairn_input_encode(const CairnItemCall *call, CairnItemInput *input, String
     wire_item_begin(&builder, &w, 0, 0, 0);
     for (int i = 0; i < call->table->column_count; i++) {
         const CairnColumn *column = &call->table->columns[i];
-        bool null = column->key_position || !column->is_plain ? input->nulls[i]
-                                                              : !input->present[i] || (input->columns[i].type == jbvNull &&
-                                                                                       column->codec != CAIRN_CODEC_JSONB);
+        bool null =
+            column->key_position || !column->is_plain
+                ? input->nulls[i]
+                : !input->present[i] || (input->columns[i].type == jbvNull && column->codec != CAIRN_CODEC_JSONB);
 
         if (column->dropped || (column->key_position && !call->table->key[column->key_position - 1].keep_value))
             continue;
@@ -275,7 +291,8 @@ static Size declared_names_size(const CairnItemCall *call, struct wire_item *ite
     Size size = 0;
 
     while (wire_item_next(item, &ref, &attr) == WIRE_OK && ref.number > 0) {
-        const CairnColumn *column = ref.number <= (uint32) call->table->column_count ? &call->table->columns[ref.number - 1] : NULL;
+        const CairnColumn *column =
+            ref.number <= (uint32) call->table->column_count ? &call->table->columns[ref.number - 1] : NULL;
 
         if (!column || column->dropped)
             continue;
@@ -310,7 +327,8 @@ void cairn_item_check_size(const CairnItemCall *call, struct wire_span key, stru
     size += declared_names_size(call, &item);
     if (size > WIRE_ITEM_SIZE_MAX)
         ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-                        errmsg("item of table %s is larger than %d bytes", cairn_table_name(call->relation), WIRE_ITEM_SIZE_MAX),
+                        errmsg("item of table %s is larger than %d bytes", cairn_table_name(call->relation),
+                               WIRE_ITEM_SIZE_MAX),
                         errdetail("Key %s: the item has %zu bytes, names, values and key counted.",
                                   cairn_row_key_text(call->relation, call->table, key), size)));
 }

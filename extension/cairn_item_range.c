@@ -1,11 +1,12 @@
 /*
  * query and scan: ranges of keys, with this transaction's own writes laid over.
  *
- * Happy path: the arguments become bounds on encoded keys, low inclusive and high exclusive; a walk over them (cairn_range.h) merges stored items and
- * own writes; one item is returned per call.
+ * Happy path: the arguments become bounds on encoded keys, low inclusive and high exclusive; a walk over them
+ * (cairn_range.h) merges stored items and own writes; one item is returned per call.
  *
- * Failure modes: a condition or segment that makes no sense (22023), segments of a range table (0A000), a snapshot older than the retained history
- * (72000), the storage process down (57P03). A call that is not read to its end is closed with its expression context.
+ * Failure modes: a condition or segment that makes no sense (22023), segments of a range table (0A000), a snapshot
+ * older than the retained history (72000), the storage process down (57P03). A call that is not read to its end is
+ * closed with its expression context.
  */
 #include "cairn_item_parts.h"
 
@@ -19,7 +20,9 @@
 #include "cairn_error.h"
 #include "cairn_range.h"
 
-#define SORT_HINT "A sort condition is {\"=\": v}, {\"<\": v}, {\"<=\": v}, {\">\": v}, {\">=\": v}, {\"between\": [a, b]} or {\"begins_with\": prefix}."
+#define SORT_HINT                                                                                                      \
+    "A sort condition is {\"=\": v}, {\"<\": v}, {\"<=\": v}, {\">\": v}, {\">=\": v}, {\"between\": [a, b]} or "      \
+    "{\"begins_with\": prefix}."
 
 #define FIRST_COUNT_MAX 10000
 #define SEGMENTS_MAX 1000000 /* DynamoDB's */
@@ -32,7 +35,8 @@ typedef struct Bound {
     Size size;
 } Bound;
 
-/* A set-returning read between two calls. Lives in the function's multi-call context; the relation stays open until the end. */
+/* A set-returning read between two calls. Lives in the function's multi-call context; the relation stays open until the
+ * end. */
 typedef struct ItemScan {
     CairnItemCall call;
     ExprContext *expression;
@@ -75,7 +79,8 @@ static void apply_limit(ItemScan *scan, FunctionCallInfo fcinfo, int index)
         return;
     scan->remaining = PG_GETARG_INT32(index);
     if (scan->remaining < 0)
-        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("argument \"max_items\" must not be negative")));
+        ereport(ERROR,
+                (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("argument \"max_items\" must not be negative")));
 }
 
 static void close_scan(Datum argument)
@@ -102,20 +107,32 @@ static void start_scan(FunctionCallInfo fcinfo, ItemScan *scan)
     RegisterExprContextCallback(scan->expression, close_scan, PointerGetDatum(scan));
 }
 
+/* The next item that the caller may see. */
+static bool next_item(ItemScan *scan, CairnRow *row)
+{
+    if (!scan->range || (scan->limited && scan->remaining == 0))
+        return false;
+    do {
+        CHECK_FOR_INTERRUPTS();
+        if (!cairn_range_next(scan->range, scan->forward ? ForwardScanDirection : BackwardScanDirection, row))
+            return false;
+        cairn_usage.items_read++;
+        cairn_usage.bytes_read += row->item.size;
+    } while (!cairn_policy_shows_item(&scan->call, row->key, row->item));
+    scan->remaining -= scan->limited;
+    return true;
+}
+
 static Datum return_next(FunctionCallInfo fcinfo, FuncCallContext *context)
 {
     ItemScan *scan = context->user_fctx;
     CairnRow row;
 
-    if (!scan->range || (scan->limited && scan->remaining == 0) ||
-        !cairn_range_next(scan->range, scan->forward ? ForwardScanDirection : BackwardScanDirection, &row)) {
+    if (!next_item(scan, &row)) {
         UnregisterExprContextCallback(scan->expression, close_scan, PointerGetDatum(scan));
         close_scan(PointerGetDatum(scan));
         SRF_RETURN_DONE(context);
     }
-    scan->remaining -= scan->limited;
-    cairn_usage.items_read++;
-    cairn_usage.bytes_read += row.item.size;
     SRF_RETURN_NEXT(context, cairn_row_to_jsonb(scan->call.relation, scan->call.table, row.key, row.item));
 }
 
@@ -132,7 +149,8 @@ static void prefix_end(Bound *bound)
 
 static void append_column(const ItemScan *scan, int index, JsonbValue *value, Bound *bound);
 
-/* {"Artist": "x"}, further leading key columns allowed; or the partition key's value alone. Returns how many columns are given. */
+/* {"Artist": "x"}, further leading key columns allowed; or the partition key's value alone. Returns how many columns
+ * are given. */
 static int partition_bounds(ItemScan *scan, Jsonb *partition)
 {
     const CairnTable *table = scan->call.table;
@@ -159,7 +177,8 @@ static int partition_bounds(ItemScan *scan, Jsonb *partition)
         given += i < table->column_count ? input.present[i] : input.named_count;
         if (i == table->column_count && (count == 0 || given != count))
             ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-                            errmsg("partition key for table %s must consist of \"%s\"%s", cairn_table_name(scan->call.relation),
+                            errmsg("partition key for table %s must consist of \"%s\"%s",
+                                   cairn_table_name(scan->call.relation),
                                    cairn_item_column_name(&scan->call, table->key[0].number),
                                    table->key_count > 1 ? " and, as far as given, the key columns behind it" : "")));
     }
@@ -176,8 +195,8 @@ static Datum key_datum(const ItemScan *scan, int index, JsonbValue *value)
 
     if (value->type == jbvNull || (column->codec == CAIRN_CODEC_BINARY && value->type != jbvString))
         ereport(ERROR, (errcode(ERRCODE_DATATYPE_MISMATCH),
-                        errmsg("key attribute \"%s\" of table %s cannot have this value", cairn_item_column_name(call, column->number),
-                               cairn_table_name(call->relation))));
+                        errmsg("key attribute \"%s\" of table %s cannot have this value",
+                               cairn_item_column_name(call, column->number), cairn_table_name(call->relation))));
     cairn_input_check_kind(call, column, value);
     datum = column->is_plain ? cairn_input_plain(column, value) : cairn_input_typed(call, column, value, &null);
     if (null)
@@ -208,8 +227,8 @@ static void append_column(const ItemScan *scan, int index, JsonbValue *value, Bo
     whole->size = cairn_row_key_prefix(scan->call.relation, one, values, 1, whole->data);
     if (whole->size == 0)
         ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-                        errmsg("key attribute \"%s\" of table %s cannot have this value", cairn_item_column_name(&scan->call, number),
-                               cairn_table_name(scan->call.relation)),
+                        errmsg("key attribute \"%s\" of table %s cannot have this value",
+                               cairn_item_column_name(&scan->call, number), cairn_table_name(scan->call.relation)),
                         errdetail("It is empty, not finite or too large.")));
     start = index == 0 ? 0 : WIRE_KEY_PREFIX_SIZE;
     if (index == 0)
@@ -253,7 +272,8 @@ static void apply_between(ItemScan *scan, int index, JsonbValue *value)
     JsonbValue ends[2];
     JsonbValue ignored;
 
-    if (value->type != jbvBinary || !JsonContainerIsArray(value->val.binary.data) || JsonContainerSize(value->val.binary.data) != 2)
+    if (value->type != jbvBinary || !JsonContainerIsArray(value->val.binary.data) ||
+        JsonContainerSize(value->val.binary.data) != 2)
         raise_sort_condition("\"between\" needs an array of two values");
     it = JsonbIteratorInit(value->val.binary.data);
     (void) JsonbIteratorNext(&it, &ignored, true);
@@ -266,7 +286,7 @@ static void apply_between(ItemScan *scan, int index, JsonbValue *value)
 }
 
 /* low holds the given columns and high is yet unset. */
-static void apply_comparison(ItemScan *scan, int index, const char *operator, JsonbValue *value)
+static void apply_comparison(ItemScan *scan, int index, const char *operator, JsonbValue * value)
 {
     Bound at = scan->low;
 
@@ -295,14 +315,15 @@ static void sort_bounds(ItemScan *scan, int index, Jsonb *condition)
     char *operator;
 
     if (index >= scan->call.table->key_count)
-        raise_sort_condition(psprintf("table %s has no sort key left for a sort condition", cairn_table_name(scan->call.relation)));
+        raise_sort_condition(
+            psprintf("table %s has no sort key left for a sort condition", cairn_table_name(scan->call.relation)));
     if (!JB_ROOT_IS_OBJECT(condition) || JB_ROOT_COUNT(condition) != 1)
         raise_sort_condition("a sort condition must be an object with one member");
     it = JsonbIteratorInit(&condition->root);
     (void) JsonbIteratorNext(&it, &name, true);
     (void) JsonbIteratorNext(&it, &name, true);
     (void) JsonbIteratorNext(&it, &value, true);
-    operator = pnstrdup(name.val.string.val, (Size) name.val.string.len);
+    operator= pnstrdup(name.val.string.val, (Size) name.val.string.len);
     if (strcmp(operator, "begins_with") == 0) {
         apply_begins_with(scan, index, &value);
         return;
@@ -313,7 +334,7 @@ static void sort_bounds(ItemScan *scan, int index, Jsonb *condition)
     }
     for (int i = 0; i < (int) lengthof(comparisons); i++) {
         if (strcmp(operator, comparisons[i]) == 0) {
-            apply_comparison(scan, index, operator, &value);
+            apply_comparison(scan, index, operator, & value);
             return;
         }
     }
@@ -362,15 +383,21 @@ static void begin_scan(FunctionCallInfo fcinfo, ItemScan *scan)
     segment = PG_ARGISNULL(3) ? 0 : PG_GETARG_INT32(3);
     total = PG_ARGISNULL(4) ? 1 : PG_GETARG_INT32(4);
     if (total < 1 || total > SEGMENTS_MAX || segment < 0 || segment >= total)
-        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("segment must be from 0 to total_segments - 1, and total_segments from 1 to %d", SEGMENTS_MAX)));
+        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                        errmsg("segment must be from 0 to total_segments - 1, and total_segments from 1 to %d",
+                               SEGMENTS_MAX)));
     if (total > 1 && !scan->call.table->hashed)
         ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-                        errmsg("table %s is partitioned by range and cannot be scanned in segments", cairn_table_name(scan->call.relation)),
+                        errmsg("table %s is partitioned by range and cannot be scanned in segments",
+                               cairn_table_name(scan->call.relation)),
                         errhint("Scan it in one segment.")));
     scan->forward = true;
     if (scan->call.table->hashed) {
-        hash_bound(scan->call.table, ((UINT64CONST(1) << 32) * (uint64) segment + (uint64) total - 1) / (uint64) total, &scan->low);
-        hash_bound(scan->call.table, ((UINT64CONST(1) << 32) * (uint64) (segment + 1) + (uint64) total - 1) / (uint64) total, &scan->high);
+        hash_bound(scan->call.table, ((UINT64CONST(1) << 32) * (uint64) segment + (uint64) total - 1) / (uint64) total,
+                   &scan->low);
+        hash_bound(scan->call.table,
+                   ((UINT64CONST(1) << 32) * (uint64) (segment + 1) + (uint64) total - 1) / (uint64) total,
+                   &scan->high);
     } else {
         scan->low.size = cairn_row_key_prefix(scan->call.relation, scan->call.table, NULL, 0, scan->low.data);
         scan->high = scan->low;

@@ -1,11 +1,11 @@
 /*
  * get_item, batch_get_item, key_of: reads by key, with this transaction's own writes laid over.
  *
- * Happy path: a bare get_item reads the newest version in one request; other reads take the snapshot of their statement. batch_get_item asks for
- * all keys that the transaction has not written itself in one request.
+ * Happy path: a bare get_item reads the newest version in one request; other reads take the snapshot of their
+ * statement. batch_get_item asks for all keys that the transaction has not written itself in one request.
  *
- * Failure modes: a snapshot older than the retained history (72000), a batch over its limits (54000) or with a key twice (22023), the storage
- * process down (57P03). A batch whose items do not fit a reply is asked for in halves.
+ * Failure modes: a snapshot older than the retained history (72000), a batch over its limits (54000) or with a key
+ * twice (22023), the storage process down (57P03). A batch whose items do not fit a reply is asked for in halves.
  */
 #include "cairn_item_parts.h"
 
@@ -50,8 +50,8 @@ static bool own_item(struct wire_span key, CommandId command, struct wire_span *
 }
 
 /* Several keys in one request; in halves if their items do not fit one reply. */
-static void fetch_items(const CairnItemCall *call, CommandId command, const struct wire_span *keys, struct wire_span *items, const int *wanted,
-                        int count)
+static void fetch_items(const CairnItemCall *call, CommandId command, const struct wire_span *keys,
+                        struct wire_span *items, const int *wanted, int count)
 {
     struct wire_request header = {0};
     CairnRequest request;
@@ -60,7 +60,8 @@ static void fetch_items(const CairnItemCall *call, CommandId command, const stru
 
     for (int i = 0; i < count; i++)
         size += keys[wanted[i]].size + 16;
-    cairn_xact_fill_header(&header, call->table->storage_id, call->bare ? 0 : cairn_xact_snapshot(GetActiveSnapshot()), command);
+    cairn_xact_fill_header(&header, call->table->storage_id, call->bare ? 0 : cairn_xact_snapshot(GetActiveSnapshot()),
+                           command);
     header.operation = WIRE_GET;
     cairn_request_begin(&request, &header, size);
     wire_write_varint(&request.writer, (uint64_t) count);
@@ -103,11 +104,15 @@ Datum cairn_get_item(PG_FUNCTION_ARGS)
     CairnItemInput input;
     uint8 *key = palloc(WIRE_KEY_MAX);
     struct wire_span span = {key, 0};
+    struct wire_span item;
     Datum result;
 
     cairn_item_begin(&call, fcinfo, "get item", ACL_SELECT);
     span.size = cairn_input_key_object(&call, cairn_item_required(fcinfo, 1, "key"), false, &input, key);
-    result = cairn_item_result(&call, fcinfo, span, fetch_item(&call, span));
+    item = fetch_item(&call, span);
+    if (!cairn_policy_shows_item(&call, span, item))
+        item.size = 0;
+    result = cairn_item_result(&call, fcinfo, span, item);
     cairn_item_end(&call);
     return result;
 }
@@ -147,9 +152,11 @@ int cairn_item_array(Jsonb *array, const char *name, int most, Jsonb ***elements
     int size = (int) JB_ROOT_COUNT(array);
 
     if (!JB_ROOT_IS_ARRAY(array) || JB_ROOT_IS_SCALAR(array))
-        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("argument \"%s\" must be a JSON array", name)));
+        ereport(ERROR,
+                (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("argument \"%s\" must be a JSON array", name)));
     if (size > most)
-        ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("argument \"%s\" has %d elements, more than %d", name, size, most)));
+        ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+                        errmsg("argument \"%s\" has %d elements, more than %d", name, size, most)));
     *elements = palloc((Size) Max(size, 1) * sizeof(Jsonb *));
     it = JsonbIteratorInit(&array->root);
     (void) JsonbIteratorNext(&it, &element, true);
@@ -227,7 +234,7 @@ static BatchGet *batch_get(FunctionCallInfo fcinfo)
         fetch_items(&call, command, keys, items, wanted, wanted_count);
     batch->items = palloc((Size) Max(count, 1) * sizeof(Datum));
     for (int i = 0; i < count; i++)
-        if (items[i].size > 0)
+        if (items[i].size > 0 && cairn_policy_shows_item(&call, keys[i], items[i]))
             batch->items[batch->count++] = cairn_row_to_jsonb(call.relation, call.table, keys[i], items[i]);
     cairn_item_end(&call);
     return batch;

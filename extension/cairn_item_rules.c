@@ -1,12 +1,14 @@
 /*
- * Item writes on tables with triggers, CHECK, generated columns, partition bounds, or columns whose absence has a meaning: the SQL way.
+ * Item writes on tables with triggers, CHECK, generated columns, partition bounds, or columns whose absence has a
+ * meaning: the SQL way.
  *
- * Happy path: the key is locked and the item read in one request, the condition and the update are evaluated here on the row as SQL sees it, BEFORE
- * triggers fire, generated columns are computed, constraints are checked by the executor, and the new row joins the write set; AFTER triggers, foreign
- * keys among them, get handles of the old and the new row. The transaction's commit logs it.
+ * Happy path: the key is locked and the item read in one request, the condition and the update are evaluated here on
+ * the row as SQL sees it, BEFORE triggers fire, generated columns are computed, constraints are checked by the
+ * executor, and the new row joins the write set; AFTER triggers, foreign keys among them, get handles of the old and
+ * the new row. The transaction's commit logs it.
  *
- * Failure modes: the condition is not met (23000), a constraint is violated (23502, 23503, 23514), a trigger changes the key (27000), transition
- * tables (0A000). No rule is skipped.
+ * Failure modes: the condition is not met (23000), a constraint is violated (23502, 23514), row security forbids it
+ * (42501), a trigger changes the key (27000), transition tables (0A000). No rule is skipped.
  */
 #include "cairn_item_parts.h"
 
@@ -68,6 +70,22 @@ static void lock_and_read(RuleState *state, CairnItemImages *images)
     }
 }
 
+/* What row security hides does not exist for a delete; for a put or update it stands in the way, as for INSERT ... ON
+ * CONFLICT DO UPDATE. */
+static void check_old_row(RuleState *state, CairnItemImages *images)
+{
+    bool delete = state->write->kind == WIRE_WRITE_DELETE;
+
+    if (state->old.size == 0 ||
+        cairn_policy_shows(state->call->policy, delete ? CMD_DELETE : CMD_UPDATE, state->old_values, state->old_nulls))
+        return;
+    if (!delete)
+        ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+                        errmsg("existing row violates row-level security policy (USING expression) for table \"%s\"",
+                               RelationGetRelationName(state->call->relation))));
+    state->old.size = images->old.size = 0;
+}
+
 /* The old row as the item API shows it, for conditions and updates; NULL if there is none. */
 static struct wire_item *shown_item(RuleState *state, struct wire_item *item)
 {
@@ -95,7 +113,8 @@ static void apply_update(RuleState *state, const struct wire_item *old)
 
     if (code != WIRE_OK)
         cairn_item_raise(call, code, state->write->key);
-    cairn_row_decode_as(call->relation, call->table, state->write->key, (struct wire_span){w.data, w.size}, false, state->values, state->nulls);
+    cairn_row_decode_as(call->relation, call->table, state->write->key, (struct wire_span){w.data, w.size}, false,
+                        state->values, state->nulls);
     for (int i = 0; i < call->table->key_count; i++) {
         int at = call->table->key[i].number - 1;
 
@@ -129,8 +148,10 @@ static void check_domains(RuleState *state)
     TupleDesc descriptor = RelationGetDescr(state->call->relation);
 
     for (int i = 0; i < state->call->table->column_count; i++)
-        if (!state->call->table->columns[i].dropped && TupleDescAttr(descriptor, i)->atttypid != state->call->table->columns[i].type)
-            domain_check(state->values[i], state->nulls[i], TupleDescAttr(descriptor, i)->atttypid, NULL, CurrentMemoryContext);
+        if (!state->call->table->columns[i].dropped &&
+            TupleDescAttr(descriptor, i)->atttypid != state->call->table->columns[i].type)
+            domain_check(state->values[i], state->nulls[i], TupleDescAttr(descriptor, i)->atttypid, NULL,
+                         CurrentMemoryContext);
 }
 
 /* --- the executor's part --- */
@@ -139,15 +160,18 @@ static void check_domains(RuleState *state)
 static void refuse_transition_tables(const CairnItemCall *call, CmdType command)
 {
     TriggerDesc *triggers = call->relation->trigdesc;
-    int16 event = command == CMD_INSERT ? TRIGGER_TYPE_INSERT : command == CMD_UPDATE ? TRIGGER_TYPE_UPDATE : TRIGGER_TYPE_DELETE;
+    int16 event = command == CMD_INSERT   ? TRIGGER_TYPE_INSERT
+                  : command == CMD_UPDATE ? TRIGGER_TYPE_UPDATE
+                                          : TRIGGER_TYPE_DELETE;
 
     for (int i = 0; triggers && i < triggers->numtriggers; i++) {
         const Trigger *trigger = &triggers->triggers[i];
 
-        if ((trigger->tgtype & event) && trigger->tgenabled != TRIGGER_DISABLED && (trigger->tgoldtable || trigger->tgnewtable))
+        if ((trigger->tgtype & event) && trigger->tgenabled != TRIGGER_DISABLED &&
+            (trigger->tgoldtable || trigger->tgnewtable))
             ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-                            errmsg("trigger \"%s\" of table %s has transition tables, which item functions cannot fill", trigger->tgname,
-                                   cairn_table_name(call->relation)),
+                            errmsg("trigger \"%s\" of table %s has transition tables, which item functions cannot fill",
+                                   trigger->tgname, cairn_table_name(call->relation)),
                             errhint("Write to this table by SQL, or use a row trigger.")));
     }
 }
@@ -219,42 +243,57 @@ static bool fire_before(RuleState *state, CmdType command)
     case CMD_UPDATE:
         ExecBSUpdateTriggers(state->estate, state->target);
         return !triggers->trig_update_before_row ||
-               ExecBRUpdateTriggers(state->estate, NULL, state->target, NULL, row_tuple(state, state->old_values, state->old_nulls), state->slot,
-                                    &failure);
+               ExecBRUpdateTriggers(state->estate, NULL, state->target, NULL,
+                                    row_tuple(state, state->old_values, state->old_nulls), state->slot, &failure);
     default:
         ExecBSDeleteTriggers(state->estate, state->target);
         return !triggers->trig_delete_before_row ||
-               ExecBRDeleteTriggers(state->estate, NULL, state->target, NULL, row_tuple(state, state->old_values, state->old_nulls), NULL);
+               ExecBRDeleteTriggers(state->estate, NULL, state->target, NULL,
+                                    row_tuple(state, state->old_values, state->old_nulls), NULL);
     }
 }
 
-/* The handle by which an AFTER trigger finds the row that was there before command `cid`. */
-static ItemPointerData old_handle(const RuleState *state, CommandId cid)
+static bool fires_after_row(const RuleState *state, CmdType command)
 {
-    CairnView view = {.relation = state->call->relation, .storage_id = state->call->table->storage_id, .curcid = cid};
-    CairnRow row = {.key = state->write->key, .item = state->old, .own = state->old_is_own};
+    const TriggerDesc *triggers = state->call->relation->trigdesc;
 
-    return cairn_handle_of_row(&view, &row);
+    if (!triggers)
+        return false;
+    return command == CMD_INSERT   ? triggers->trig_insert_after_row
+           : command == CMD_UPDATE ? triggers->trig_update_after_row
+                                   : triggers->trig_delete_after_row;
+}
+
+/*
+ * Make sure that an AFTER trigger finds the old row by a handle, and return the command id for the new one. A row of
+ * the past is found only as long as its version is retained; so it becomes a version of this transaction, one command
+ * before the new one.
+ */
+static CommandId separate_old(RuleState *state, CmdType command)
+{
+    if (!state->old_is_own && command != CMD_INSERT && fires_after_row(state, command)) {
+        cairn_writeset_put(state->call->table->storage_id, state->write->key, state->old, GetCurrentCommandId(true));
+        CommandCounterIncrement();
+    }
+    return GetCurrentCommandId(true);
 }
 
 static void fire_after_row(RuleState *state, CmdType command, CommandId cid)
 {
-    TriggerDesc *triggers = state->call->relation->trigdesc;
     ItemPointerData old;
 
-    if (!triggers)
+    if (!fires_after_row(state, command))
         return;
-    if (command != CMD_DELETE && (triggers->trig_insert_after_row || triggers->trig_update_after_row))
+    if (command != CMD_DELETE)
         state->slot->tts_tid = cairn_handle_of_insert(state->write->key, cid);
+    if (command != CMD_INSERT)
+        old = cairn_handle_of_insert(state->write->key, cid - 1);
     if (command == CMD_INSERT)
         ExecARInsertTriggers(state->estate, state->target, state->slot, NIL, NULL);
-    else if (command == CMD_UPDATE && triggers->trig_update_after_row) {
-        old = old_handle(state, cid);
+    else if (command == CMD_UPDATE)
         ExecARUpdateTriggers(state->estate, state->target, NULL, NULL, &old, NULL, state->slot, NIL, NULL, false);
-    } else if (command == CMD_DELETE && triggers->trig_delete_after_row) {
-        old = old_handle(state, cid);
+    else
         ExecARDeleteTriggers(state->estate, state->target, &old, NULL, NULL, false);
-    }
 }
 
 static void fire_after_statement(RuleState *state, CmdType command)
@@ -277,6 +316,8 @@ static void check_row(RuleState *state, CmdType command)
     state->slot->tts_tableOid = RelationGetRelid(relation);
     if (constraints && constraints->has_generated_stored)
         ExecComputeStoredGenerated(state->target, state->estate, state->slot, command);
+    slot_getallattrs(state->slot);
+    cairn_policy_check(state->call, command, state->slot->tts_values, state->slot->tts_isnull);
     if (constraints)
         ExecConstraints(state->target, state->slot, state->estate);
     if (relation->rd_rel->relispartition)
@@ -294,10 +335,11 @@ static struct wire_span encode_row(RuleState *state)
     slot_getallattrs(state->slot);
     now.size = cairn_row_key(call->relation, call->table, state->slot->tts_values, state->slot->tts_isnull, key);
     if (wire_span_compare(now, state->write->key) != 0)
-        ereport(ERROR, (errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
-                        errmsg("a trigger of table %s changed the key of the item", cairn_table_name(call->relation)),
-                        errdetail("Key %s became %s.", cairn_row_key_text(call->relation, call->table, state->write->key),
-                                  cairn_row_key_text(call->relation, call->table, now))));
+        ereport(ERROR,
+                (errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
+                 errmsg("a trigger of table %s changed the key of the item", cairn_table_name(call->relation)),
+                 errdetail("Key %s became %s.", cairn_row_key_text(call->relation, call->table, state->write->key),
+                           cairn_row_key_text(call->relation, call->table, now))));
     initStringInfo(&out);
     cairn_row_item(call->relation, call->table, state->slot->tts_values, state->slot->tts_isnull, &out);
     cairn_item_check_size(call, now, (struct wire_span){(const uint8_t *) out.data, (size_t) out.len});
@@ -310,6 +352,7 @@ void cairn_item_write_by_rules(const CairnItemCall *call, const CairnRuleWrite *
     CmdType command;
 
     lock_and_read(&state, images);
+    check_old_row(&state, images);
     evaluate(&state);
     if (write->kind == WIRE_WRITE_DELETE && state.old.size == 0)
         return;
@@ -321,7 +364,7 @@ void cairn_item_write_by_rules(const CairnItemCall *call, const CairnRuleWrite *
     if (command != CMD_DELETE)
         ExecForceStoreHeapTuple(row_tuple(&state, state.values, state.nulls), state.slot, false);
     if (fire_before(&state, command)) {
-        CommandId cid = GetCurrentCommandId(true);
+        CommandId cid = separate_old(&state, command);
 
         if (command != CMD_DELETE) {
             check_row(&state, command);

@@ -1,12 +1,13 @@
 /*
  * put_item, delete_item and update_item, and the writes beneath them and batch_write_item.
  *
- * Happy path, bare: key and item are encoded, one WRITE request is evaluated, logged and acknowledged. Otherwise the same request is sent
- * TRANSACTIONAL: the shard locks the key and evaluates against the newest version, or against this transaction's own; the effect joins the write
- * set. Tables with triggers, CHECK, generated columns and the like go through cairn_item_rules.c.
+ * Happy path, bare: key and item are encoded, one WRITE request is evaluated, logged and acknowledged. Otherwise the
+ * same request is sent TRANSACTIONAL: the shard locks the key and evaluates against the newest version, or against this
+ * transaction's own; the effect joins the write set. Tables with triggers, CHECK, generated columns and the like go
+ * through cairn_item_rules.c.
  *
- * Failure modes: the key is locked (wait for the holder, then send again), the condition is not met (23000), somebody else changed the item
- * after the snapshot of a REPEATABLE READ transaction (40001).
+ * Failure modes: the key is locked (wait for the holder, then send again), the condition is not met (23000), somebody
+ * else changed the item after the snapshot of a REPEATABLE READ transaction (40001).
  */
 #include "cairn_item_parts.h"
 
@@ -42,8 +43,8 @@ static void send_write(const CairnItemCall *call, const struct wire_write_op *op
     CairnRequest request;
     bool first_updater = !call->bare && IsolationUsesXactSnapshot();
 
-    cairn_xact_fill_header(&header, call->table->storage_id, first_updater ? cairn_xact_snapshot(GetActiveSnapshot()) : 0,
-                           InvalidCommandId);
+    cairn_xact_fill_header(&header, call->table->storage_id,
+                           first_updater ? cairn_xact_snapshot(GetActiveSnapshot()) : 0, InvalidCommandId);
     header.operation = WIRE_WRITE;
     header.flags = call->bare ? 0 : (uint16_t) (WIRE_TRANSACTIONAL | (first_updater ? WIRE_FIRST_UPDATER : 0));
     cairn_request_begin(&request, &header, request_size(ops, count));
@@ -82,7 +83,8 @@ static void lay_over(struct wire_write_op *ops, int count)
     }
 }
 
-static void keep_effects(const CairnItemCall *call, const struct wire_write_op *ops, int count, const CairnItemImages *images)
+static void keep_effects(const CairnItemCall *call, const struct wire_write_op *ops, int count,
+                         const CairnItemImages *images)
 {
     for (int i = 0; i < count; i++) {
         bool nothing = ops[i].kind == WIRE_WRITE_LOCK || (ops[i].kind == WIRE_WRITE_DELETE && !images[i].existed);
@@ -111,7 +113,8 @@ void cairn_item_write(const CairnItemCall *call, struct wire_write_op *ops, int 
         CHECK_FOR_INTERRUPTS();
     }
     if (reply.status != WIRE_OK)
-        cairn_item_raise(call, reply.status, reply.detail < (uint32) count ? ops[reply.detail].key : (struct wire_span){NULL, 0});
+        cairn_item_raise(call, reply.status,
+                         reply.detail < (uint32) count ? ops[reply.detail].key : (struct wire_span){NULL, 0});
     read_images(call, &reply, count, images);
     cairn_usage.items_written += (uint64) count;
     if (!call->bare)
@@ -120,11 +123,7 @@ void cairn_item_write(const CairnItemCall *call, struct wire_write_op *ops, int 
 
 /* --- arguments and results --- */
 
-typedef enum ReturnValues {
-    RETURN_NONE,
-    RETURN_OLD,
-    RETURN_NEW
-} ReturnValues;
+typedef enum ReturnValues { RETURN_NONE, RETURN_OLD, RETURN_NEW } ReturnValues;
 
 static ReturnValues return_values(FunctionCallInfo fcinfo, int index, bool update)
 {
@@ -146,8 +145,8 @@ static struct wire_span span_of(const StringInfoData *bytes)
 }
 
 /* One operation either way. */
-static void write_one(const CairnItemCall *call, struct wire_write_op *op, CairnItemInput *input, const CairnItemTerms *terms, ReturnValues returns,
-                      CairnItemImages *images)
+static void write_one(const CairnItemCall *call, struct wire_write_op *op, CairnItemInput *input,
+                      const CairnItemTerms *terms, ReturnValues returns, CairnItemImages *images)
 {
     if (call->table->sql_way || terms->by_rules) {
         CairnRuleWrite write = {.kind = op->kind, .key = op->key, .input = input, .terms = terms};
@@ -160,7 +159,8 @@ static void write_one(const CairnItemCall *call, struct wire_write_op *op, Cairn
     cairn_item_write(call, op, 1, images);
 }
 
-static Datum finish(CairnItemCall *call, FunctionCallInfo fcinfo, struct wire_span key, ReturnValues returns, const CairnItemImages *images)
+static Datum finish(CairnItemCall *call, FunctionCallInfo fcinfo, struct wire_span key, ReturnValues returns,
+                    const CairnItemImages *images)
 {
     Datum result = (Datum) 0;
 
@@ -172,12 +172,14 @@ static Datum finish(CairnItemCall *call, FunctionCallInfo fcinfo, struct wire_sp
     return result;
 }
 
-/* A numeric key keeps its scale beside the key: an update that creates the item must write it, which only the SQL way does. */
+/* A numeric key keeps its scale beside the key: an update that creates the item must write it, which only the SQL way
+ * does. */
 static bool key_has_scale(const CairnItemCall *call, const CairnItemInput *input)
 {
     for (int i = 0; i < call->table->key_count; i++)
         if (call->table->key[i].keep_value &&
-            strchr(DatumGetCString(DirectFunctionCall1(numeric_out, input->values[call->table->key[i].number - 1])), '.'))
+            strchr(DatumGetCString(DirectFunctionCall1(numeric_out, input->values[call->table->key[i].number - 1])),
+                   '.'))
             return true;
     return false;
 }
@@ -224,7 +226,8 @@ Datum cairn_delete_item(PG_FUNCTION_ARGS)
     bool reads = !PG_ARGISNULL(2) || returns != RETURN_NONE;
 
     cairn_item_begin(&call, fcinfo, "delete item", ACL_DELETE | (reads ? ACL_SELECT : 0));
-    op.key = (struct wire_span){key, cairn_input_key_object(&call, cairn_item_required(fcinfo, 1, "key"), false, &input, key)};
+    op.key = (struct wire_span){
+        key, cairn_input_key_object(&call, cairn_item_required(fcinfo, 1, "key"), false, &input, key)};
     cairn_terms_begin(&terms);
     cairn_terms_condition(&call, &terms, cairn_item_argument(fcinfo, 2), &input);
     write_one(&call, &op, &input, &terms, returns, &images);
@@ -243,9 +246,11 @@ Datum cairn_update_item(PG_FUNCTION_ARGS)
     bool reads = !PG_ARGISNULL(4) || returns != RETURN_NONE;
 
     cairn_item_begin(&call, fcinfo, "update item", ACL_INSERT | ACL_UPDATE | (reads ? ACL_SELECT : 0));
-    op.key = (struct wire_span){key, cairn_input_key_object(&call, cairn_item_required(fcinfo, 1, "key"), false, &input, key)};
+    op.key = (struct wire_span){
+        key, cairn_input_key_object(&call, cairn_item_required(fcinfo, 1, "key"), false, &input, key)};
     cairn_terms_begin(&terms);
-    cairn_terms_update(&call, &terms, cairn_item_argument(fcinfo, 2), PG_ARGISNULL(3) ? NULL : PG_GETARG_ARRAYTYPE_P(3));
+    cairn_terms_update(&call, &terms, cairn_item_argument(fcinfo, 2),
+                       PG_ARGISNULL(3) ? NULL : PG_GETARG_ARRAYTYPE_P(3));
     cairn_terms_condition(&call, &terms, cairn_item_argument(fcinfo, 4), &input);
     terms.by_rules = terms.by_rules || key_has_scale(&call, &input);
     op.argument = span_of(&terms.update);

@@ -1,12 +1,14 @@
 /*
  * jsonb and attribute values, both ways.
  *
- * Happy path: jsonb's objects are in the order of our maps already, so writing is one walk, and reading builds the tree that jsonb is made
- * from without sorting. What JSON lacks travels as an object with one key of "$" and capital letters: {"$B": base64}, {"$SS": [...]},
- * {"$NS": [...]}, {"$BS": [...]}; a user's own object of that look is {"$M": {...}}. docs/item-model.md is the contract.
+ * Happy path: jsonb's objects are in the order of our maps already, so writing is one walk, and reading builds the tree
+ * that jsonb is made from without sorting. What JSON lacks travels as an object with one key of "$" and capital
+ * letters: {"$B": base64}, {"$SS": [...]},
+ * {"$NS": [...]}, {"$BS": [...]}; a user's own object of that look is {"$M": {...}}. docs/item-model.md is the
+ * contract.
  *
- * Failure modes: a tag that is not known or has another payload than it needs (22023), nesting (54000), numbers beyond DynamoDB's limits when
- * they come through the item API (22003). Reading checks what it gets and raises XX001.
+ * Failure modes: a tag that is not known or has another payload than it needs (22023), nesting (54000), numbers beyond
+ * DynamoDB's limits when they come through the item API (22003). Reading checks what it gets and raises XX001.
  */
 #include "cairn_row.h"
 
@@ -18,7 +20,9 @@
 
 #include "cairn_error.h"
 
-#define TAG_HINT "See docs/item-model.md for tagged values; an object of your own whose only key is \"$\" and capital letters is written {\"$M\": {...}}."
+#define TAG_HINT                                                                                                       \
+    "See docs/item-model.md for tagged values; an object of your own whose only key is \"$\" and capital letters is "  \
+    "written {\"$M\": {...}}."
 
 bool cairn_jsonb_is_tag(const char *name, int size)
 {
@@ -56,8 +60,8 @@ static void check_number(struct wire_writer *w, size_t start, bool item_api)
         code = wire_number_check_limits(&number);
     if (code != WIRE_OK)
         ereport(ERROR, (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE), errmsg("%s", wire_error_text(code)),
-                        errdetail("A number has at most %d significant digits and a magnitude of 1E%d to 9.99E+%d.", WIRE_NUMBER_DIGITS_MAX,
-                                  WIRE_NUMBER_EXPONENT_MIN, WIRE_NUMBER_EXPONENT_MAX)));
+                        errdetail("A number has at most %d significant digits and a magnitude of 1E%d to 9.99E+%d.",
+                                  WIRE_NUMBER_DIGITS_MAX, WIRE_NUMBER_EXPONENT_MIN, WIRE_NUMBER_EXPONENT_MAX)));
 }
 
 void cairn_jsonb_put_number(struct wire_writer *w, Datum numeric, bool item_api)
@@ -76,8 +80,8 @@ static void refuse_tag(const JsonbValue *name, const char *needs) pg_attribute_n
 static void refuse_tag(const JsonbValue *name, const char *needs)
 {
     ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-                    errmsg("invalid value of tag \"%.*s\"", name->val.string.len, name->val.string.val), errdetail("%s", needs),
-                    errhint(TAG_HINT)));
+                    errmsg("invalid value of tag \"%.*s\"", name->val.string.len, name->val.string.val),
+                    errdetail("%s", needs), errhint(TAG_HINT)));
 }
 
 /* Strict base64: only what we would write ourselves, so that a value keeps its one form. */
@@ -113,7 +117,8 @@ static bool tag_of(JsonbValue *value, JsonbValue *name, JsonbValue *payload)
 {
     JsonbIterator *it;
 
-    if (value->type != jbvBinary || !JsonContainerIsObject(value->val.binary.data) || JsonContainerSize(value->val.binary.data) != 1)
+    if (value->type != jbvBinary || !JsonContainerIsObject(value->val.binary.data) ||
+        JsonContainerSize(value->val.binary.data) != 1)
         return false;
     it = JsonbIteratorInit(value->val.binary.data);
     (void) JsonbIteratorNext(&it, name, true);
@@ -165,7 +170,8 @@ static struct wire_span set_member(enum wire_type type, const JsonbValue *name, 
     }
 }
 
-static void put_set(struct wire_writer *w, enum wire_type type, const JsonbValue *name, JsonbValue *payload, bool item_api)
+static void put_set(struct wire_writer *w, enum wire_type type, const JsonbValue *name, JsonbValue *payload,
+                    bool item_api)
 {
     struct wire_span *members;
     uint32 count = 0;
@@ -173,7 +179,8 @@ static void put_set(struct wire_writer *w, enum wire_type type, const JsonbValue
     JsonbValue element;
     int code;
 
-    if (payload->type != jbvBinary || !JsonContainerIsArray(payload->val.binary.data) || JsonContainerSize(payload->val.binary.data) == 0)
+    if (payload->type != jbvBinary || !JsonContainerIsArray(payload->val.binary.data) ||
+        JsonContainerSize(payload->val.binary.data) == 0)
         refuse_tag(name, "It must be an array with at least one member.");
     members = palloc(JsonContainerSize(payload->val.binary.data) * sizeof(*members));
     it = JsonbIteratorInit(payload->val.binary.data);
@@ -199,7 +206,8 @@ static void put_container(struct wire_writer *w, JsonbContainer *data, int depth
     JsonbValue value;
 
     if (depth >= WIRE_NESTING_MAX)
-        ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("value is nested deeper than %d levels", WIRE_NESTING_MAX)));
+        ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+                        errmsg("value is nested deeper than %d levels", WIRE_NESTING_MAX)));
     container = wire_attr_begin(w, map ? WIRE_MAP : WIRE_LIST);
     (void) JsonbIteratorNext(&it, &value, true);
     while ((token = JsonbIteratorNext(&it, &value, true)) == WJB_KEY || token == WJB_VALUE || token == WJB_ELEM) {
@@ -238,10 +246,11 @@ static void put_tagged(struct wire_writer *w, const JsonbValue *name, JsonbValue
         put_escaped(w, name, payload, depth, item_api);
     else if (tag_is(name, "$N"))
         ereport(ERROR, (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE), errmsg("number is not finite"),
-                        errdetail("\"$N\" shows NaN and infinities of numeric columns; they cannot be written through item functions.")));
+                        errdetail("\"$N\" shows NaN and infinities of numeric columns; they cannot be written through "
+                                  "item functions.")));
     else
-        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("unknown tag \"%.*s\"", name->val.string.len, name->val.string.val),
-                        errhint(TAG_HINT)));
+        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                        errmsg("unknown tag \"%.*s\"", name->val.string.len, name->val.string.val), errhint(TAG_HINT)));
 }
 
 static void put_value(struct wire_writer *w, JsonbValue *value, int depth, bool item_api)
@@ -411,7 +420,11 @@ static void read_set(struct wire_attr *attr, JsonbValue *out)
         else
             read_base64(&list.val.array.elems[i], bytes);
     }
-    cairn_jsonb_tagged(out, attr->type == WIRE_STRING_SET ? "$SS" : attr->type == WIRE_NUMBER_SET ? "$NS" : "$BS", &list);
+    cairn_jsonb_tagged(out,
+                       attr->type == WIRE_STRING_SET   ? "$SS"
+                       : attr->type == WIRE_NUMBER_SET ? "$NS"
+                                                       : "$BS",
+                       &list);
 }
 
 static void read_list(struct wire_attr *attr, int depth, JsonbValue *out)

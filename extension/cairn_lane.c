@@ -626,6 +626,12 @@ uint64 cairn_lane_snapshot_take(void)
     return wire_snapshot_take(shared, lane, clock_ns(CLOCK_REALTIME) / NS_PER_MS);
 }
 
+void cairn_lane_snapshot_lower(uint64 version)
+{
+    if (atomic_load(&lane->snapshot) > version)
+        atomic_store(&lane->snapshot, version);
+}
+
 void cairn_lane_snapshot_release(void)
 {
     if (shared)

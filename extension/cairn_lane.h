@@ -49,6 +49,8 @@ uint32 cairn_lane_number(void);
 /* Newest snapshot; published in the lane until released (transaction end). Costs no hand-over. */
 uint64 cairn_lane_snapshot_take(void);
 void cairn_lane_snapshot_release(void);
+/* Read a little below the snapshot just taken: publish that. Should the horizon be above already, reads at it fail with 72000. */
+void cairn_lane_snapshot_lower(uint64 version);
 
 /* Totals of this backend since the last reset, for EXPLAIN. */
 typedef struct CairnUsage {

@@ -1,6 +1,7 @@
 /*
- * Plans with cairn tables: no parallel workers, which would not see the leader's uncommitted writes; clear refusals of statements that cannot be executed yet, before anything runs; and handles for scans whose rows are asked for
- * again by ctid (cairn_handles.h).
+ * Plans with cairn tables: no parallel workers, which would not see the leader's uncommitted writes; clear refusals of
+ * statements that cannot be executed yet, before anything runs; and handles for scans whose rows are asked for again by
+ * ctid (cairn_handles.h).
  *
  * Failure modes: UPDATE, DELETE, MERGE, ON CONFLICT, row locks, INSERT ... RETURNING ctid (0A000).
  */
@@ -22,7 +23,8 @@ static set_rel_pathlist_hook_type previous_pathlist;
 
 static bool is_cairn_entry(const RangeTblEntry *entry)
 {
-    return entry->rtekind == RTE_RELATION && entry->relkind == RELKIND_RELATION && cairn_relation_is_cairn(entry->relid);
+    return entry->rtekind == RTE_RELATION && entry->relkind == RELKIND_RELATION &&
+           cairn_relation_is_cairn(entry->relid);
 }
 
 static void refuse(const RangeTblEntry *entry, const char *what, const char *hint) pg_attribute_noreturn();
@@ -86,7 +88,8 @@ static void check_row_locks(const PlannedStmt *statement)
         const RangeTblEntry *entry = rt_fetch(mark->rti, statement->rtable);
 
         if (RowMarkRequiresRowShareLock(mark->markType) && is_cairn_entry(entry))
-            refuse(entry, "SELECT ... FOR UPDATE or FOR SHARE", "Use the condition of cairn.put_item(), update_item() or delete_item().");
+            refuse(entry, "SELECT ... FOR UPDATE or FOR SHARE",
+                   "Use the condition of cairn.put_item(), update_item() or delete_item().");
     }
 }
 
@@ -113,8 +116,8 @@ static bool mark_slots(PlanState *state, void *context)
         ScanState *scan = (ScanState *) state;
         Index relation = ((Scan *) state->plan)->scanrelid;
 
-        if (cairn_slot_is_ours(scan->ss_ScanTupleSlot) &&
-            (mentions_ctid((Node *) state->plan->targetlist, relation) || mentions_ctid((Node *) state->plan->qual, relation)))
+        if (cairn_slot_is_ours(scan->ss_ScanTupleSlot) && (mentions_ctid((Node *) state->plan->targetlist, relation) ||
+                                                           mentions_ctid((Node *) state->plan->qual, relation)))
             cairn_slot_need_handles(scan->ss_ScanTupleSlot);
         break;
     }

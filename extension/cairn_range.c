@@ -1,12 +1,14 @@
 /*
  * See cairn_range.h.
  *
- * Happy path of a walk: a batch arrives, is checked, the request for the next one leaves, and rows are merged with the write set key by key; an own version wins, an own delete hides.
+ * Happy path of a walk: a batch arrives, is checked, the request for the next one leaves, and rows are merged with the
+ * write set key by key; an own version wins, an own delete hides.
  *
- * A batch is dropped and asked for again from the last row returned when the direction changes, and when the write set has spilled: own versions
- * that would have been merged into this batch are in the storage process then.
+ * A batch is dropped and asked for again from the last row returned when the direction changes, and when the write set
+ * has spilled: own versions that would have been merged into this batch are in the storage process then.
  *
- * Failure modes: the storage process down (57P03), cancelled (57014), a snapshot older than the retained history (72000), a storage dropped meanwhile (42P01), bytes that are no batch (XX001).
+ * Failure modes: the storage process down (57P03), cancelled (57014), a snapshot older than the retained history
+ * (72000), a storage dropped meanwhile (42P01), bytes that are no batch (XX001).
  */
 #include "cairn_range.h"
 
@@ -79,7 +81,8 @@ void cairn_view_init(CairnView *view, Relation relation, Snapshot snapshot)
     bool mvcc = snapshot && snapshot->snapshot_type == SNAPSHOT_MVCC;
 
     if (snapshot && snapshot->snapshot_type == SNAPSHOT_HISTORIC_MVCC)
-        ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED), errmsg("cairn tables cannot be read during logical decoding")));
+        ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+                        errmsg("cairn tables cannot be read during logical decoding")));
     view->relation = relation;
     view->storage_id = cairn_table_of(relation)->storage_id;
     view->snapshot = cairn_xact_snapshot(snapshot);
@@ -209,7 +212,8 @@ static void load(CairnRange *range)
         raise_fault(&range->view, reply.status);
     range->more = wire_read_u8(&reply.body) != 0;
     range->left = wire_read_varint(&reply.body);
-    range->rows = wire_reader_of(reply.body.failed ? NULL : reply.body.data + reply.body.position, wire_reader_left(&reply.body));
+    range->rows =
+        wire_reader_of(reply.body.failed ? NULL : reply.body.data + reply.body.position, wire_reader_left(&reply.body));
     check_batch(range);
     range->loaded = true;
     range->loads++;
@@ -247,7 +251,8 @@ static bool seek_own(CairnRange *range, struct wire_span *key, CairnOwnVersion *
 {
     if (cairn_writeset_empty())
         return false;
-    return cairn_writeset_seek(place_key(range), true, range->forward, low_of(range), high_of(range), range->view.curcid, key, own);
+    return cairn_writeset_seek(place_key(range), true, range->forward, low_of(range), high_of(range),
+                               range->view.curcid, key, own);
 }
 
 static void set_place(CairnRange *range, struct wire_span key)

@@ -1,5 +1,6 @@
 /*
- * Callbacks of the table access method for what this release cannot do. The plan hook refuses the same earlier and for whole statements; these stand behind it, so that no path gives a wrong answer.
+ * Callbacks of the table access method for what this release cannot do. The plan hook refuses the same earlier and for
+ * whole statements; these stand behind it, so that no path gives a wrong answer.
  */
 #include "cairn_tableam.h"
 
@@ -11,26 +12,27 @@ void cairn_refuse(Relation relation, const char *what, const char *hint)
                     errdetail("Table %s.", cairn_table_name(relation)), hint ? errhint("%s", hint) : 0));
 }
 
-TM_Result cairn_refuse_delete(Relation relation, ItemPointer tid, CommandId cid, Snapshot snapshot, Snapshot crosscheck, bool wait,
-                              TM_FailureData *failure, bool changing_partition)
+TM_Result cairn_refuse_delete(Relation relation, ItemPointer tid, CommandId cid, Snapshot snapshot, Snapshot crosscheck,
+                              bool wait, TM_FailureData *failure, bool changing_partition)
 {
     cairn_refuse(relation, "DELETE", "Use cairn.delete_item().");
 }
 
-TM_Result cairn_refuse_update(Relation relation, ItemPointer tid, TupleTableSlot *slot, CommandId cid, Snapshot snapshot,
-                              Snapshot crosscheck, bool wait, TM_FailureData *failure, LockTupleMode *mode, bool *update_indexes)
+TM_Result cairn_refuse_update(Relation relation, ItemPointer tid, TupleTableSlot *slot, CommandId cid,
+                              Snapshot snapshot, Snapshot crosscheck, bool wait, TM_FailureData *failure,
+                              LockTupleMode *mode, bool *update_indexes)
 {
     cairn_refuse(relation, "UPDATE", "Use cairn.update_item() or cairn.put_item().");
 }
 
-TM_Result cairn_refuse_lock(Relation relation, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot, CommandId cid, LockTupleMode mode,
-                            LockWaitPolicy policy, uint8 flags, TM_FailureData *failure)
+TM_Result cairn_refuse_lock(Relation relation, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot, CommandId cid,
+                            LockTupleMode mode, LockWaitPolicy policy, uint8 flags, TM_FailureData *failure)
 {
     cairn_refuse(relation, "locking rows", "Use the condition of cairn.put_item(), update_item() or delete_item().");
 }
 
-void cairn_refuse_speculative(Relation relation, TupleTableSlot *slot, CommandId cid, int options, struct BulkInsertStateData *state,
-                              uint32 token)
+void cairn_refuse_speculative(Relation relation, TupleTableSlot *slot, CommandId cid, int options,
+                              struct BulkInsertStateData *state, uint32 token)
 {
     cairn_refuse(relation, "INSERT ... ON CONFLICT", "Use cairn.put_item(), with a condition if need be.");
 }
@@ -70,13 +72,15 @@ void cairn_refuse_parallel_reinitialize(Relation relation, ParallelTableScanDesc
     cairn_refuse(relation, "a parallel scan", NULL);
 }
 
-double cairn_refuse_index_build(Relation table, Relation index, struct IndexInfo *info, bool allow_sync, bool anyvisible, bool progress,
-                                BlockNumber start, BlockNumber count, IndexBuildCallback callback, void *state, TableScanDesc scan)
+double cairn_refuse_index_build(Relation table, Relation index, struct IndexInfo *info, bool allow_sync,
+                                bool anyvisible, bool progress, BlockNumber start, BlockNumber count,
+                                IndexBuildCallback callback, void *state, TableScanDesc scan)
 {
     cairn_refuse(table, "an index of another access method", "Only the primary key is indexed in this release.");
 }
 
-void cairn_refuse_index_validate(Relation table, Relation index, struct IndexInfo *info, Snapshot snapshot, struct ValidateIndexState *state)
+void cairn_refuse_index_validate(Relation table, Relation index, struct IndexInfo *info, Snapshot snapshot,
+                                 struct ValidateIndexState *state)
 {
     cairn_refuse(table, "building an index concurrently", NULL);
 }

@@ -1,15 +1,20 @@
 /*
  * Files and storages of a table: made together, known by the same number; and what the planner asks about its size.
  *
- * A table has an empty file, so that Postgres does not give its number to another relation and removes it when the table goes or its creation is rolled back; the storage process drops storages whose file is gone.
+ * A table has an empty file, so that Postgres does not give its number to another relation and removes it when the
+ * table goes or its creation is rolled back; the storage process drops storages whose file is gone.
  *
- * Failure modes: what would need a copy of the rows (rewrites, tablespaces, VACUUM FULL: 0A000), no permanent table (0A000), the storage process down (57P03).
+ * Failure modes: what would need a copy of the rows (rewrites, tablespaces, VACUUM FULL: 0A000), no permanent table
+ * (0A000), the storage process down (57P03).
  */
 #include "cairn_tableam.h"
 
 #include "access/multixact.h"
 #include "catalog/pg_class.h"
 #include "catalog/storage.h"
+#include "common/relpath.h"
+#include "port.h"
+#include "storage/fd.h"
 #include "storage/smgr.h"
 #include "utils/builtins.h"
 #include "utils/inval.h"
@@ -34,9 +39,11 @@ static void refuse_rewrite(Relation relation)
     name = get_rel_name(original);
     if (!name)
         return;
-    ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED), errmsg("a change that rewrites the table is not supported for cairn tables"),
-                    errdetail("Table %s.", quote_qualified_identifier(get_namespace_name(get_rel_namespace(original)), name)),
-                    errhint("Create a new table and copy the rows with INSERT ... SELECT.")));
+    ereport(ERROR,
+            (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+             errmsg("a change that rewrites the table is not supported for cairn tables"),
+             errdetail("Table %s.", quote_qualified_identifier(get_namespace_name(get_rel_namespace(original)), name)),
+             errhint("Create a new table and copy the rows with INSERT ... SELECT.")));
 }
 
 static void check_can_be_cairn(Relation relation, const RelFileNode *node, char persistence)
@@ -44,19 +51,36 @@ static void check_can_be_cairn(Relation relation, const RelFileNode *node, char 
     if (relation->rd_rel->relkind != RELKIND_RELATION)
         cairn_refuse(relation, "a materialized view", "Use heap for materialized views.");
     if (persistence != RELPERSISTENCE_PERMANENT)
-        cairn_refuse(relation, persistence == RELPERSISTENCE_TEMP ? "TEMPORARY" : "UNLOGGED", "Use heap for such tables.");
+        cairn_refuse(relation, persistence == RELPERSISTENCE_TEMP ? "TEMPORARY" : "UNLOGGED",
+                     "Use heap for such tables.");
     if (node->spcNode != MyDatabaseTableSpace)
         cairn_refuse(relation, "a tablespace", "Items live in the storage directory, see cairn.storage_directory.");
     refuse_rewrite(relation);
 }
 
-void cairn_relation_set_filenode(Relation relation, const RelFileNode *node, char persistence, TransactionId *freeze_xid,
-                                 MultiXactId *least_multi)
+/*
+ * The file says that the relation lives: the collector drops the storage of one whose file is gone. Postgres syncs a new file when it first writes to it, and nobody ever writes to this one: it must not vanish in a
+ * power loss after the checkpoint that ends its redo.
+ */
+static void create_durable_file(const RelFileNode *node, char persistence)
+{
+    SMgrRelation file = RelationCreateStorage(*node, persistence, true);
+    char *path = relpathperm(*node, MAIN_FORKNUM);
+
+    smgrimmedsync(file, MAIN_FORKNUM);
+    smgrclose(file);
+    get_parent_directory(path);
+    fsync_fname(path, true);
+    pfree(path);
+}
+
+void cairn_relation_set_filenode(Relation relation, const RelFileNode *node, char persistence,
+                                 TransactionId *freeze_xid, MultiXactId *least_multi)
 {
     *freeze_xid = InvalidTransactionId;
     *least_multi = InvalidMultiXactId;
     check_can_be_cairn(relation, node, persistence);
-    smgrclose(RelationCreateStorage(*node, persistence, true));
+    create_durable_file(node, persistence);
     cairn_table_create_storage(node->dbNode, node->relNode);
 }
 
@@ -76,11 +100,12 @@ void cairn_relation_copy_data(Relation relation, const RelFileNode *node)
     cairn_refuse(relation, "SET TABLESPACE", "Items live in the storage directory, see cairn.storage_directory.");
 }
 
-void cairn_relation_copy_for_cluster(Relation old_table, Relation new_table, Relation old_index, bool use_sort, TransactionId oldest_xmin,
-                                     TransactionId *xid_cutoff, MultiXactId *multi_cutoff, double *tuple_count, double *vacuumed,
-                                     double *recently_dead)
+void cairn_relation_copy_for_cluster(Relation old_table, Relation new_table, Relation old_index, bool use_sort,
+                                     TransactionId oldest_xmin, TransactionId *xid_cutoff, MultiXactId *multi_cutoff,
+                                     double *tuple_count, double *vacuumed, double *recently_dead)
 {
-    cairn_refuse(old_table, "VACUUM FULL", "Nothing needs it: rows are clustered by the primary key, and compaction frees space.");
+    cairn_refuse(old_table, "VACUUM FULL",
+                 "Nothing needs it: rows are clustered by the primary key, and compaction frees space.");
 }
 
 void cairn_relation_vacuum(Relation relation, struct VacuumParams *parameters, BufferAccessStrategy strategy)

@@ -1,11 +1,13 @@
 /*
  * Rows to bytes: a tuple's key and item as the stores have them. cairn_row_read.c is the way back.
  *
- * Happy path: key columns go through wire_key in key order, all other columns that are not null through wire_item by attribute number,
- * and the members of the catch-all column by name. Conversion follows the column's codec, chosen when the table was described.
+ * Happy path: key columns go through wire_key in key order, all other columns that are not null through wire_item by
+ * attribute number, and the members of the catch-all column by name. Conversion follows the column's codec, chosen when
+ * the table was described.
  *
- * Failure modes: keys that cannot be (null 23502, NaN 22003, empty 22023, too large 54000), a catch-all value that is no object or names a
- * declared column (22023), an item over the storage limit (54000). Messages name table, column and limit.
+ * Failure modes: keys that cannot be (null 23502, NaN 22003, empty 22023, too large 54000), a catch-all value that is
+ * no object or names a declared column (22023), an item over the storage limit (54000). Messages name table, column and
+ * limit.
  */
 #include "cairn_row.h"
 
@@ -171,20 +173,25 @@ static KeyFault check_key_value(const struct wire_key_value *value, bool partiti
     return (KeyFault){0, NULL};
 }
 
-static void raise_key_fault(Relation relation, AttrNumber number, bool partition, Size size, KeyFault fault) pg_attribute_noreturn();
+static void raise_key_fault(Relation relation, AttrNumber number, bool partition, Size size, KeyFault fault)
+    pg_attribute_noreturn();
 static void raise_key_fault(Relation relation, AttrNumber number, bool partition, Size size, KeyFault fault)
 {
     if (fault.message)
         ereport(ERROR, (errcode(fault.sqlstate),
-                        errmsg("key column \"%s\" of table %s %s", column_name(relation, number), cairn_table_name(relation), fault.message),
+                        errmsg("key column \"%s\" of table %s %s", column_name(relation, number),
+                               cairn_table_name(relation), fault.message),
                         errtablecol(relation, number)));
-    ereport(ERROR, (errcode(fault.sqlstate),
-                    errmsg("%s key of table %s is larger than %d bytes", partition ? "partition" : "sort", cairn_table_name(relation),
-                           partition ? WIRE_PARTITION_KEY_SIZE_MAX : WIRE_SORT_KEY_SIZE_MAX),
-                    errdetail("It has %zu bytes with column \"%s\".", size, column_name(relation, number)), errtablecol(relation, number)));
+    ereport(ERROR,
+            (errcode(fault.sqlstate),
+             errmsg("%s key of table %s is larger than %d bytes", partition ? "partition" : "sort",
+                    cairn_table_name(relation), partition ? WIRE_PARTITION_KEY_SIZE_MAX : WIRE_SORT_KEY_SIZE_MAX),
+             errdetail("It has %zu bytes with column \"%s\".", size, column_name(relation, number)),
+             errtablecol(relation, number)));
 }
 
-static int write_key_column(struct wire_writer *w, const CairnTable *table, int index, const struct wire_key_value *value)
+static int write_key_column(struct wire_writer *w, const CairnTable *table, int index,
+                            const struct wire_key_value *value)
 {
     bool hashed = index == 0 && table->hashed;
     size_t start = w->size;
@@ -216,7 +223,8 @@ Size cairn_row_key(Relation relation, CairnTable *table, const Datum *values, co
 
         if (nulls[number - 1])
             ereport(ERROR, (errcode(ERRCODE_NOT_NULL_VIOLATION),
-                            errmsg("null value in key column \"%s\" of table %s", column_name(relation, number), cairn_table_name(relation)),
+                            errmsg("null value in key column \"%s\" of table %s", column_name(relation, number),
+                                   cairn_table_name(relation)),
                             errtablecol(relation, number)));
         value = key_value_of(table, &table->key[i], values[number - 1]);
         if (i == 1)
@@ -226,8 +234,10 @@ Size cairn_row_key(Relation relation, CairnTable *table, const Datum *values, co
             raise_key_fault(relation, number, i == 0, total, fault);
         code = write_key_column(&w, table, i, &value);
         if (code != WIRE_OK)
-            ereport(ERROR, (errcode(code == WIRE_E_SHORT_BUFFER ? ERRCODE_PROGRAM_LIMIT_EXCEEDED : ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-                            errmsg("key column \"%s\" of table %s: %s", column_name(relation, number), cairn_table_name(relation),
+            ereport(ERROR, (errcode(code == WIRE_E_SHORT_BUFFER ? ERRCODE_PROGRAM_LIMIT_EXCEEDED
+                                                                : ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+                            errmsg("key column \"%s\" of table %s: %s", column_name(relation, number),
+                                   cairn_table_name(relation),
                                    wire_error_text(code == WIRE_E_SHORT_BUFFER ? WIRE_E_KEY_SIZE : code)),
                             errtablecol(relation, number)));
     }
@@ -379,15 +389,16 @@ static Jsonb *attributes_object(Relation relation, const CairnTable *table, Datu
 
     if (!JB_ROOT_IS_OBJECT(jsonb))
         ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-                        errmsg("column \"%s\" of table %s must be a JSON object", column_name(relation, table->attributes_number),
-                               cairn_table_name(relation)),
-                        errdetail("It holds the attributes that no column declares."), errtablecol(relation, table->attributes_number)));
+                        errmsg("column \"%s\" of table %s must be a JSON object",
+                               column_name(relation, table->attributes_number), cairn_table_name(relation)),
+                        errdetail("It holds the attributes that no column declares."),
+                        errtablecol(relation, table->attributes_number)));
     return JB_ROOT_COUNT(jsonb) > 0 ? jsonb : NULL;
 }
 
 /* A null column, or an empty catch-all, as far as it must be told from an absent one. */
-static void write_absent(Relation relation, CairnTable *table, int i, bool null, struct wire_item_builder *builder, StringInfo out,
-                         struct wire_writer *w)
+static void write_absent(Relation relation, CairnTable *table, int i, bool null, struct wire_item_builder *builder,
+                         StringInfo out, struct wire_writer *w)
 {
     Form_pg_attribute attribute = TupleDescAttr(RelationGetDescr(relation), i);
 
@@ -401,8 +412,8 @@ static void write_absent(Relation relation, CairnTable *table, int i, bool null,
     }
 }
 
-static void write_named(Relation relation, CairnTable *table, Jsonb *object, struct wire_item_builder *builder, StringInfo out,
-                        struct wire_writer *w)
+static void write_named(Relation relation, CairnTable *table, Jsonb *object, struct wire_item_builder *builder,
+                        StringInfo out, struct wire_writer *w)
 {
     JsonbIterator *it = JsonbIteratorInit(&object->root);
     JsonbIteratorToken token;
@@ -426,7 +437,8 @@ static void write_named(Relation relation, CairnTable *table, Jsonb *object, str
                                 errtablecol(relation, table->attributes_number)));
         }
         cairn_buffer_reserve(out, w, (Size) value.val.string.len + 16);
-        wire_item_add_named(builder, (struct wire_span){(const uint8_t *) value.val.string.val, (size_t) value.val.string.len});
+        wire_item_add_named(builder,
+                            (struct wire_span){(const uint8_t *) value.val.string.val, (size_t) value.val.string.len});
     }
 }
 
@@ -438,7 +450,8 @@ void cairn_row_finish_item(Relation relation, struct wire_item_builder *builder,
     code = wire_item_end(builder);
     if (code == WIRE_OK && w->size > WIRE_STORED_ITEM_MAX)
         ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-                        errmsg("row of table %s is larger than %d kB", cairn_table_name(relation), WIRE_STORED_ITEM_MAX / 1024),
+                        errmsg("row of table %s is larger than %d kB", cairn_table_name(relation),
+                               WIRE_STORED_ITEM_MAX / 1024),
                         errdetail("It has %zu bytes as stored.", w->size)));
     if (code != WIRE_OK) {
         CairnSubject subject = {cairn_table_name(relation), NULL, "encode item"};
@@ -448,7 +461,8 @@ void cairn_row_finish_item(Relation relation, struct wire_item_builder *builder,
     cairn_buffer_commit(out, w);
 }
 
-void cairn_row_item_as(Relation relation, CairnTable *table, const Datum *values, const bool *nulls, bool stored, StringInfo out)
+void cairn_row_item_as(Relation relation, CairnTable *table, const Datum *values, const bool *nulls, bool stored,
+                       StringInfo out)
 {
     struct wire_writer w = cairn_buffer_writer(out, 1024);
     struct wire_item_builder builder;

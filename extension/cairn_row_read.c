@@ -1,10 +1,11 @@
 /*
  * Bytes to rows: keys and items as tuples, as jsonb and as text for messages. cairn_row.c is the way there.
  *
- * Happy path: the checksum is verified once, then key columns and attributes are read in order, each by its column's codec.
+ * Happy path: the checksum is verified once, then key columns and attributes are read in order, each by its column's
+ * codec.
  *
- * Failure modes: bytes that do not decode raise XX001 with table and key; attributes of dropped columns are passed over; columns that are
- * younger than the row take their missing value.
+ * Failure modes: bytes that do not decode raise XX001 with table and key; attributes of dropped columns are passed
+ * over; columns that are younger than the row take their missing value.
  */
 #include "cairn_row.h"
 
@@ -237,7 +238,8 @@ static void add_named(NamedMembers *named, struct wire_span name, struct wire_at
     pair->order = named->count++;
 }
 
-static int read_attributes(CairnTable *table, struct wire_item *item, Datum *values, bool *nulls, bool *found, NamedMembers *named)
+static int read_attributes(CairnTable *table, struct wire_item *item, Datum *values, bool *nulls, bool *found,
+                           NamedMembers *named)
 {
     struct wire_attr_ref ref;
     struct wire_attr attr;
@@ -270,12 +272,14 @@ static int read_attributes(CairnTable *table, struct wire_item *item, Datum *val
     return code == WIRE_E_NOT_FOUND ? WIRE_OK : code;
 }
 
-static void settle_attributes(Relation relation, CairnTable *table, const NamedMembers *named, Datum *values, bool *nulls)
+static void settle_attributes(Relation relation, CairnTable *table, const NamedMembers *named, Datum *values,
+                              bool *nulls)
 {
     int i = table->attributes_number - 1;
     JsonbValue object = {.type = jbvObject};
 
-    /* Nothing stored: NULL, or its missing value, which stands in values[] already, or the empty object where NULL cannot be. */
+    /* Nothing stored: NULL, or its missing value, which stands in values[] already, or the empty object where NULL
+     * cannot be. */
     if (named->count == 0 && !named->empty_marker &&
         (named->null_marker || !nulls[i] || !TupleDescAttr(RelationGetDescr(relation), i)->attnotnull))
         return;
@@ -294,7 +298,8 @@ static void open_item(const RowSource *source, struct wire_span bytes, struct wi
 }
 
 /* Everything but the catch-all column, whose members go to named->pairs (room for all of them) unless that is NULL. */
-static void decode_row(const RowSource *source, struct wire_item *item, bool stored, Datum *values, bool *nulls, NamedMembers *named, bool *found)
+static void decode_row(const RowSource *source, struct wire_item *item, bool stored, Datum *values, bool *nulls,
+                       NamedMembers *named, bool *found)
 {
     CairnTable *table = source->table;
     TupleDesc descriptor = RelationGetDescr(source->relation);
@@ -311,13 +316,13 @@ static void decode_row(const RowSource *source, struct wire_item *item, bool sto
     if (code != WIRE_OK)
         raise_damage(source, code);
     for (int i = 0; i < table->column_count && stored; i++)
-        if (!found[i] && !table->columns[i].key_position && TupleDescAttr(descriptor, i)->atthasmissing && !table->columns[i].dropped &&
-            !(i + 1 == table->attributes_number && named->count > 0))
+        if (!found[i] && !table->columns[i].key_position && TupleDescAttr(descriptor, i)->atthasmissing &&
+            !table->columns[i].dropped && !(i + 1 == table->attributes_number && named->count > 0))
             values[i] = getmissingattr(descriptor, i + 1, &nulls[i]);
 }
 
-void cairn_row_decode_as(Relation relation, CairnTable *table, struct wire_span key, struct wire_span item_bytes, bool stored, Datum *values,
-                         bool *nulls)
+void cairn_row_decode_as(Relation relation, CairnTable *table, struct wire_span key, struct wire_span item_bytes,
+                         bool stored, Datum *values, bool *nulls)
 {
     RowSource source = {relation, table, key};
     bool *found = palloc((Size) table->column_count * sizeof(bool));
@@ -333,19 +338,22 @@ void cairn_row_decode_as(Relation relation, CairnTable *table, struct wire_span 
     pfree(found);
 }
 
-void cairn_row_decode(Relation relation, CairnTable *table, struct wire_span key, struct wire_span item, Datum *values, bool *nulls)
+void cairn_row_decode(Relation relation, CairnTable *table, struct wire_span key, struct wire_span item, Datum *values,
+                      bool *nulls)
 {
     cairn_row_decode_as(relation, table, key, item, true, values, nulls);
 }
 
 /* --- rows as jsonb --- */
 
-/* to_jsonb() for a type that the item model lacks: it reads its argument's type from the calling expression, so one is made for it. */
+/* to_jsonb() for a type that the item model lacks: it reads its argument's type from the calling expression, so one is
+ * made for it. */
 static Datum generic_jsonb(Oid type, Datum value)
 {
     FmgrInfo function;
     Node *argument = (Node *) makeNullConst(type, -1, InvalidOid);
-    FuncExpr *call = makeFuncExpr(F_TO_JSONB, JSONBOID, list_make1(argument), InvalidOid, InvalidOid, COERCE_EXPLICIT_CALL);
+    FuncExpr *call =
+        makeFuncExpr(F_TO_JSONB, JSONBOID, list_make1(argument), InvalidOid, InvalidOid, COERCE_EXPLICIT_CALL);
 
     fmgr_info(F_TO_JSONB, &function);
     fmgr_info_set_expr((Node *) call, &function);
@@ -410,7 +418,8 @@ static void column_value(const CairnColumn *column, Datum value, JsonbValue *out
         return;
     case CAIRN_CODEC_BYTEA:
         bytes = PG_DETOAST_DATUM_PACKED(value);
-        cairn_jsonb_binary_value(out, (struct wire_span){(const uint8_t *) VARDATA_ANY(bytes), VARSIZE_ANY_EXHDR(bytes)});
+        cairn_jsonb_binary_value(out,
+                                 (struct wire_span){(const uint8_t *) VARDATA_ANY(bytes), VARSIZE_ANY_EXHDR(bytes)});
         return;
     case CAIRN_CODEC_JSONB:
         jsonb_value_of(value, out);
@@ -443,7 +452,8 @@ static Datum object_of_pairs(JsonbPair *pairs, int count)
     qsort(pairs, (size_t) count, sizeof(*pairs), compare_pairs);
     for (int i = 0; i < count; i++) {
         if (kept > 0 && pairs[i].key.val.string.len == pairs[kept - 1].key.val.string.len &&
-            memcmp(pairs[i].key.val.string.val, pairs[kept - 1].key.val.string.val, (size_t) pairs[i].key.val.string.len) == 0)
+            memcmp(pairs[i].key.val.string.val, pairs[kept - 1].key.val.string.val,
+                   (size_t) pairs[i].key.val.string.len) == 0)
             continue;
         pairs[kept++] = pairs[i];
     }
@@ -511,7 +521,8 @@ static void append_bytes(StringInfo out, struct wire_span bytes)
         appendStringInfoString(out, "...");
 }
 
-static void append_key_value(StringInfo out, const CairnTable *table, const CairnKeyColumn *key, const struct wire_key_value *value)
+static void append_key_value(StringInfo out, const CairnTable *table, const CairnKeyColumn *key,
+                             const struct wire_key_value *value)
 {
     char digits[256];
     size_t size;
@@ -531,14 +542,16 @@ static void append_key_value(StringInfo out, const CairnTable *table, const Cair
         return;
     case WIRE_KEY_DATE:
         if (IS_VALID_DATE(value->integer) || DATE_NOT_FINITE(value->integer))
-            appendStringInfoString(out, DatumGetCString(DirectFunctionCall1(date_out, DateADTGetDatum((DateADT) value->integer))));
+            appendStringInfoString(
+                out, DatumGetCString(DirectFunctionCall1(date_out, DateADTGetDatum((DateADT) value->integer))));
         return;
     case WIRE_KEY_TIMESTAMP:
         if (!IS_VALID_TIMESTAMP(value->integer) && !TIMESTAMP_NOT_FINITE(value->integer))
             return;
-        appendStringInfoString(out, DatumGetCString(DirectFunctionCall1(table->columns[key->number - 1].type == TIMESTAMPOID ? timestamp_out
-                                                                                                                        : timestamptz_out,
-                                                                         TimestampTzGetDatum(value->integer))));
+        appendStringInfoString(
+            out, DatumGetCString(DirectFunctionCall1(
+                     table->columns[key->number - 1].type == TIMESTAMPOID ? timestamp_out : timestamptz_out,
+                     TimestampTzGetDatum(value->integer))));
         return;
     case WIRE_KEY_INTEGER:
         appendStringInfo(out, INT64_FORMAT, (int64) value->integer);
@@ -569,7 +582,8 @@ char *cairn_row_key_text(Relation relation, CairnTable *table, struct wire_span 
             append_bytes(&out, key);
             return out.data;
         }
-        appendStringInfo(&names, "%s%s", i ? ", " : "(", NameStr(TupleDescAttr(RelationGetDescr(relation), table->key[i].number - 1)->attname));
+        appendStringInfo(&names, "%s%s", i ? ", " : "(",
+                         NameStr(TupleDescAttr(RelationGetDescr(relation), table->key[i].number - 1)->attname));
         appendStringInfoString(&out, i ? ", " : "(");
         append_key_value(&out, table, &table->key[i], &value);
     }

@@ -1,8 +1,11 @@
 /*
- * Rows for ANALYZE. Postgres picks pseudo-blocks at random, ascending, out of as many as relation_size told it, and scales what it finds by their number.
+ * Rows for ANALYZE. Postgres picks pseudo-blocks at random, ascending, out of as many as relation_size told it, and
+ * scales what it finds by their number.
  *
- * Hash-partitioned tables: keys begin with an evenly spread hash, so a pseudo-block is a slice of the hashes, and only the slices picked are read. Range-partitioned tables have no such measure: there a pseudo-block is the next so many rows of
- * one scan over the table, with more rows than a block of 8 kB holds, so that the last blocks are empty rather than the last rows without a block.
+ * Hash-partitioned tables: keys begin with an evenly spread hash, so a pseudo-block is a slice of the hashes, and only
+ * the slices picked are read. Range-partitioned tables have no such measure: there a pseudo-block is the next so many
+ * rows of one scan over the table, with more rows than a block of 8 kB holds, so that the last blocks are empty rather
+ * than the last rows without a block.
  *
  * Failure modes: those of reading (cairn_range.h).
  */
@@ -51,7 +54,8 @@ bool cairn_sample_next_block(TableScanDesc base, BlockNumber block, BufferAccess
     if (scan->sample_blocks == 0)
         scan->sample_blocks = Max(RelationGetNumberOfBlocks(base->rs_rd), block + 1);
     if (cairn_table_of(base->rs_rd)->hashed) {
-        cairn_range_set(range, slice_start(scan, block, scan->sample_blocks, low), slice_start(scan, (uint64) block + 1, scan->sample_blocks, high));
+        cairn_range_set(range, slice_start(scan, block, scan->sample_blocks, low),
+                        slice_start(scan, (uint64) block + 1, scan->sample_blocks, high));
         scan->sample_until = PG_UINT64_MAX;
         return true;
     }
@@ -59,7 +63,8 @@ bool cairn_sample_next_block(TableScanDesc base, BlockNumber block, BufferAccess
     return skip_to(scan, (uint64) block * ROWS_PER_BLOCK);
 }
 
-bool cairn_sample_next_tuple(TableScanDesc base, TransactionId oldest_xmin, double *live_rows, double *dead_rows, TupleTableSlot *slot)
+bool cairn_sample_next_tuple(TableScanDesc base, TransactionId oldest_xmin, double *live_rows, double *dead_rows,
+                             TupleTableSlot *slot)
 {
     CairnScan *scan = (CairnScan *) base;
 

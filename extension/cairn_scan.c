@@ -1,7 +1,8 @@
 /*
  * Sequential scans: a walk over the whole key range of the table (cairn_range.h), rows put into slots undecoded.
  *
- * Failure modes: a parallel worker, which would not see the leader's uncommitted writes (0A000); rows under a table that lost its primary key and cannot be read any more (55000).
+ * Failure modes: a parallel worker, which would not see the leader's uncommitted writes (0A000); rows under a table
+ * that lost its primary key and cannot be read any more (55000).
  */
 #include "cairn_tableam.h"
 
@@ -13,8 +14,8 @@
 #include "cairn_row.h"
 #include "cairn_slot.h"
 
-TableScanDesc cairn_scan_begin(Relation relation, Snapshot snapshot, int key_count, struct ScanKeyData *keys, ParallelTableScanDesc parallel,
-                               uint32 flags)
+TableScanDesc cairn_scan_begin(Relation relation, Snapshot snapshot, int key_count, struct ScanKeyData *keys,
+                               ParallelTableScanDesc parallel, uint32 flags)
 {
     CairnScan *scan;
 
@@ -46,8 +47,8 @@ void cairn_scan_end(TableScanDesc base)
     pfree(scan);
 }
 
-void cairn_scan_rescan(TableScanDesc base, struct ScanKeyData *keys, bool set_parameters, bool allow_strategy, bool allow_sync,
-                       bool allow_pagemode)
+void cairn_scan_rescan(TableScanDesc base, struct ScanKeyData *keys, bool set_parameters, bool allow_strategy,
+                       bool allow_sync, bool allow_pagemode)
 {
     CairnScan *scan = (CairnScan *) base;
 

@@ -44,6 +44,9 @@ static void make_memory(void)
     if (!found) {
         pg_atomic_init_u32(&control->attached, 0);
         control->storage_latch = NULL;
+        pg_atomic_init_u64(&control->decided_newest, 0);
+        SpinLockInit(&control->decided_lock);
+        control->decided_next = 0;
     }
     LWLockRelease(AddinShmemInitLock);
     region = lanes;

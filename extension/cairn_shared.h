@@ -8,6 +8,7 @@
 
 #include "port/atomics.h"
 #include "storage/latch.h"
+#include "storage/spin.h"
 
 #include "wire_lane.h"
 
@@ -40,9 +41,21 @@ struct wire_shared *cairn_shared(void);
 /* As above, NULL instead of an error. */
 struct wire_shared *cairn_shared_or_null(void);
 
+/* Transactions over heap and cairn tables that were decided lately, for snapshots taken in between. */
+#define CAIRN_DECIDED_MAX 256
+
+typedef struct CairnDecided {
+    uint64 transaction; /* full transaction id */
+    uint64 version;     /* of its items */
+} CairnDecided;
+
 /* What backends and the storage process's main thread tell each other beside the lanes. */
 typedef struct CairnControl {
     pg_atomic_uint32 attached; /* processes that have a lane; changed by themselves */
+    pg_atomic_uint64 decided_newest; /* greatest full transaction id that was ever in the ring; read without a lock */
+    slock_t decided_lock;            /* guards the next two */
+    uint32 decided_next;             /* grows for ever; the last CAIRN_DECIDED_MAX are in the ring */
+    CairnDecided decided[CAIRN_DECIDED_MAX];
     Latch *storage_latch;      /* of the storage process; NULL before its first start. Written by it, read without a lock: a latch in shared memory stays valid after its owner is gone */
 } CairnControl;
 

@@ -1,5 +1,6 @@
 /*
- * See cairn_size.h. One request tells the sizes of all storages; the answer is kept in this backend for CAIRN_SIZE_AGE_MS, so that planning costs no hand-over.
+ * See cairn_size.h. One request tells the sizes of all storages; the answer is kept in this backend for
+ * CAIRN_SIZE_AGE_MS, so that planning costs no hand-over.
  *
  * Failure modes: the storage process down (57P03), a reply that is no list (XX001).
  */

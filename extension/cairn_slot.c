@@ -41,7 +41,8 @@ static void row_slot_getsomeattrs(TupleTableSlot *slot, int count)
     if (!own->stored)
         elog(ERROR, "column %d of an empty slot was asked for", count);
     previous = MemoryContextSwitchTo(own->memory);
-    cairn_row_decode(own->relation, cairn_table_of(own->relation), own->row.key, own->row.item, slot->tts_values, slot->tts_isnull);
+    cairn_row_decode(own->relation, cairn_table_of(own->relation), own->row.key, own->row.item, slot->tts_values,
+                     slot->tts_isnull);
     MemoryContextSwitchTo(previous);
     slot->tts_nvalid = slot->tts_tupleDescriptor->natts;
 }

@@ -1,12 +1,14 @@
 /*
  * From Postgres' snapshots to versions. Postgres has no hook on taking a snapshot; ExecutorStart is the first moment at which the snapshot of a statement is known, so the version is taken there and
- * kept beside the snapshot's address until ExecutorEnd (or the end of the subtransaction in which it was taken: after an error ExecutorEnd is not called).
+ * kept, one row for each running executor, until ExecutorEnd, or the end of the subtransaction that started it: after an error ExecutorEnd is not called.
  *
  * REPEATABLE READ: one version for the transaction. A snapshot that did not come through the executor (COPY TO, expressions of PL/pgSQL) gets the newest version when it is first asked for; its caller keeps it.
  */
 #include "cairn_frame.h"
 
 #include "executor/executor.h"
+#include "nodes/parsenodes.h"
+#include "tcop/utility.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
@@ -14,17 +16,18 @@
 
 typedef struct KnownSnapshot {
     Snapshot snapshot;
-    uint64 version;
-    SubTransactionId subtransaction;
-    int uses;
+    uint64 version; /* 0: not taken yet */
+    SubTransactionId subtransaction; /* that started the executor */
 } KnownSnapshot;
 
 static ExecutorStart_hook_type previous_start;
 static ExecutorEnd_hook_type previous_end;
-static KnownSnapshot *known;
+static ProcessUtility_hook_type previous_utility;
+static KnownSnapshot *known; /* oldest first */
 static int known_count;
 static int known_capacity;
 static uint64 transaction_version; /* REPEATABLE READ */
+static bool imported;              /* SET TRANSACTION SNAPSHOT: the exporter's heap snapshot came without its version */
 
 static KnownSnapshot *find_known(Snapshot snapshot)
 {
@@ -41,15 +44,15 @@ static uint64 newest(Snapshot snapshot)
         ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
                         errmsg("cairn tables cannot be used in a SERIALIZABLE transaction"),
                         errhint("Use REPEATABLE READ or READ COMMITTED.")));
-    if (IsolationUsesXactSnapshot()) {
-        if (transaction_version == 0) {
-            cairn_deciding_wait(snapshot);
-            transaction_version = cairn_lane_snapshot_take();
-        }
-        return transaction_version;
-    }
-    cairn_deciding_wait(snapshot);
-    return cairn_lane_snapshot_take();
+    if (imported)
+        ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+                        errmsg("cairn tables cannot be read at an imported snapshot"),
+                        errhint("Read them in the transaction that exported it; run pg_dump without --jobs.")));
+    if (!IsolationUsesXactSnapshot())
+        return cairn_deciding_snapshot(snapshot);
+    if (transaction_version == 0)
+        transaction_version = cairn_deciding_snapshot(snapshot);
+    return transaction_version;
 }
 
 uint64 cairn_xact_snapshot(Snapshot snapshot)
@@ -66,30 +69,28 @@ uint64 cairn_xact_snapshot(Snapshot snapshot)
     return found->version;
 }
 
-/* A version for a statement that may touch cairn tables, as near to its heap snapshot as can be. */
+/* A version for a statement that may touch cairn tables, as near to its heap snapshot as can be. A nested executor on the same snapshot reads at the same version. */
 static void remember(Snapshot snapshot)
 {
     KnownSnapshot *found = find_known(snapshot);
     struct wire_shared *shared = cairn_shared_or_null();
+    uint64 version = found ? found->version : 0;
 
-    if (found) {
-        found->uses++;
-        return;
-    }
+    if (version == 0 && atomic_load(&shared->state) == WIRE_STORAGE_READY && !IsolationIsSerializable() && !imported)
+        version = newest(snapshot);
     if (known_count == known_capacity) {
         known_capacity = known_capacity ? known_capacity * 2 : 16;
         known = known ? repalloc(known, known_capacity * sizeof(*known))
                       : MemoryContextAlloc(TopMemoryContext, known_capacity * sizeof(*known));
     }
     known[known_count++] =
-        (KnownSnapshot){.snapshot = snapshot, .subtransaction = GetCurrentSubTransactionId(), .uses = 1};
-    if (shared && atomic_load(&shared->state) == WIRE_STORAGE_READY && !IsolationIsSerializable())
-        known[known_count - 1].version = newest(snapshot);
+        (KnownSnapshot){.snapshot = snapshot, .version = version, .subtransaction = GetCurrentSubTransactionId()};
 }
 
 static void forget_at(int i)
 {
-    known[i] = known[--known_count];
+    memmove(known + i, known + i + 1, (known_count - i - 1) * sizeof(*known));
+    known_count--;
 }
 
 static void release_if_idle(void)
@@ -124,10 +125,23 @@ static void end(QueryDesc *query)
     else
         standard_ExecutorEnd(query);
     found = snapshot ? find_known(snapshot) : NULL;
-    if (found && --found->uses == 0) {
+    if (found) {
         forget_at((int) (found - known));
         release_if_idle();
     }
+}
+
+static void utility(PlannedStmt *statement, const char *text, bool read_only, ProcessUtilityContext context, ParamListInfo params,
+                    QueryEnvironment *environment, DestReceiver *receiver, QueryCompletion *completion)
+{
+    const VariableSetStmt *set = (const VariableSetStmt *) statement->utilityStmt;
+
+    if (IsA(set, VariableSetStmt) && set->kind == VAR_SET_MULTI && strcmp(set->name, "TRANSACTION SNAPSHOT") == 0)
+        imported = true;
+    if (previous_utility)
+        previous_utility(statement, text, read_only, context, params, environment, receiver, completion);
+    else
+        standard_ProcessUtility(statement, text, read_only, context, params, environment, receiver, completion);
 }
 
 void cairn_snapshot_init(void)
@@ -136,12 +150,15 @@ void cairn_snapshot_init(void)
     ExecutorStart_hook = start;
     previous_end = ExecutorEnd_hook;
     ExecutorEnd_hook = end;
+    previous_utility = ProcessUtility_hook;
+    ProcessUtility_hook = utility;
 }
 
 void cairn_snapshot_at_xact_end(void)
 {
     known_count = 0;
     transaction_version = 0;
+    imported = false;
     if (cairn_shared_or_null())
         cairn_lane_snapshot_release();
 }

@@ -1,8 +1,10 @@
 /*
- * Sorted reading of a hash-partitioned table, for scans that must return the order of the index without a partition key to hold on to. Such scans are dear and planned only where sequential scans are switched off; their
- * answer is right all the same.
+ * Sorted reading of a hash-partitioned table, for scans that must return the order of the index without a partition key
+ * to hold on to. Such scans are dear and planned only where sequential scans are switched off; their answer is right
+ * all the same.
  *
- * Happy path: each row becomes a pair of bytea, key without the hash and the row, and goes through Postgres' own sort. Without the hash the bytes of keys order as their columns.
+ * Happy path: each row becomes a pair of bytea, key without the hash and the row, and goes through Postgres' own sort.
+ * Without the hash the bytes of keys order as their columns.
  */
 #include "cairn_indexscan.h"
 
@@ -77,7 +79,8 @@ static void read_all(CairnSort *sort, CairnRange *range)
     MemoryContext previous;
     CairnRow row;
 
-    sort->state = tuplesort_begin_heap(descriptor, 1, &attribute, &operator, &collation, &nulls_first, work_mem, NULL, TUPLESORT_RANDOMACCESS);
+    sort->state = tuplesort_begin_heap(descriptor, 1, &attribute, &operator, & collation, &nulls_first, work_mem, NULL,
+                                       TUPLESORT_RANDOMACCESS);
     sort->slot = MakeSingleTupleTableSlot(descriptor, &TTSOpsVirtual);
     cairn_range_rewind(range);
     previous = MemoryContextSwitchTo(sort->row_memory);

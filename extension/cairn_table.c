@@ -1,11 +1,12 @@
 /*
  * Descriptors of cairn tables, built from the relation cache.
  *
- * Happy path: a relation is opened, its descriptor hangs in rd_amcache already and is handed out. Otherwise columns and primary key are read
- * from the relation cache, the storage id is asked for once, and the whole is kept as one chunk that goes with the next invalidation.
+ * Happy path: a relation is opened, its descriptor hangs in rd_amcache already and is handed out. Otherwise columns and
+ * primary key are read from the relation cache, the storage id is asked for once, and the whole is kept as one chunk
+ * that goes with the next invalidation.
  *
- * Failure modes: another access method (42809), a table dropped meanwhile (42P01), no primary key (55000, only where one is needed), a
- * key column of a type without an order-preserving form (0A000), the storage process down (57P03).
+ * Failure modes: another access method (42809), a table dropped meanwhile (42P01), no primary key (55000, only where
+ * one is needed), a key column of a type without an order-preserving form (0A000), the storage process down (57P03).
  */
 #include "cairn_table.h"
 
@@ -31,18 +32,12 @@ typedef struct KeyTypeName {
 } KeyTypeName;
 
 static const KeyTypeName key_types[] = {
-    {TEXTOID, WIRE_KEY_TEXT},
-    {VARCHAROID, WIRE_KEY_TEXT},
-    {BYTEAOID, WIRE_KEY_BYTES},
-    {INT2OID, WIRE_KEY_INTEGER},
-    {INT4OID, WIRE_KEY_INTEGER},
-    {INT8OID, WIRE_KEY_INTEGER},
-    {NUMERICOID, WIRE_KEY_NUMBER},
-    {TIMESTAMPTZOID, WIRE_KEY_TIMESTAMP},
-    {TIMESTAMPOID, WIRE_KEY_TIMESTAMP},
-    {DATEOID, WIRE_KEY_DATE},
-    {UUIDOID, WIRE_KEY_UUID},
-    {BOOLOID, WIRE_KEY_BOOLEAN},
+    {TEXTOID, WIRE_KEY_TEXT},           {VARCHAROID, WIRE_KEY_TEXT},
+    {BYTEAOID, WIRE_KEY_BYTES},         {INT2OID, WIRE_KEY_INTEGER},
+    {INT4OID, WIRE_KEY_INTEGER},        {INT8OID, WIRE_KEY_INTEGER},
+    {NUMERICOID, WIRE_KEY_NUMBER},      {TIMESTAMPTZOID, WIRE_KEY_TIMESTAMP},
+    {TIMESTAMPOID, WIRE_KEY_TIMESTAMP}, {DATEOID, WIRE_KEY_DATE},
+    {UUIDOID, WIRE_KEY_UUID},           {BOOLOID, WIRE_KEY_BOOLEAN},
 };
 
 bool cairn_table_key_type(Oid type, enum wire_key_type *out)
@@ -71,7 +66,8 @@ bool cairn_table_is_cairn(Relation relation)
 
 char *cairn_table_name(Relation relation)
 {
-    return quote_qualified_identifier(get_namespace_name(RelationGetNamespace(relation)), RelationGetRelationName(relation));
+    return quote_qualified_identifier(get_namespace_name(RelationGetNamespace(relation)),
+                                      RelationGetRelationName(relation));
 }
 
 void cairn_table_identity(Oid database, Oid relfilenode, uint8 out[CAIRN_IDENTITY_SIZE])
@@ -198,9 +194,10 @@ static void describe_column(CairnTable *table, Form_pg_attribute attribute)
     column->type = getBaseTypeAndTypmod(attribute->atttypid, &column->typmod);
     column->generated = attribute->attgenerated != '\0';
     describe_codec(column);
-    column->is_plain = column->codec != CAIRN_CODEC_BINARY && column->codec != CAIRN_CODEC_STRING && column->type == attribute->atttypid &&
-                       column->typmod == -1 && !column->generated;
-    if (attribute->atttypid == JSONBOID && strcmp(NameStr(attribute->attname), ATTRIBUTES_COLUMN) == 0 && !column->generated)
+    column->is_plain = column->codec != CAIRN_CODEC_BINARY && column->codec != CAIRN_CODEC_STRING &&
+                       column->type == attribute->atttypid && column->typmod == -1 && !column->generated;
+    if (attribute->atttypid == JSONBOID && strcmp(NameStr(attribute->attname), ATTRIBUTES_COLUMN) == 0 &&
+        !column->generated)
         table->attributes_number = attribute->attnum;
 }
 
@@ -210,17 +207,20 @@ static void describe_key(Relation relation, Relation index, CairnTable *table)
 
     table->hashed = !options || options->partition_by == CAIRN_PARTITION_BY_HASH;
     if (index->rd_index->indnkeyatts > WIRE_KEY_COLUMNS_MAX)
-        ereport(ERROR, (errcode(ERRCODE_TOO_MANY_COLUMNS),
-                        errmsg("the primary key of table %s has more than %d columns", cairn_table_name(relation), WIRE_KEY_COLUMNS_MAX)));
+        ereport(ERROR,
+                (errcode(ERRCODE_TOO_MANY_COLUMNS), errmsg("the primary key of table %s has more than %d columns",
+                                                           cairn_table_name(relation), WIRE_KEY_COLUMNS_MAX)));
     for (int i = 0; i < index->rd_index->indnkeyatts; i++) {
         AttrNumber number = index->rd_index->indkey.values[i];
         CairnKeyColumn *key = &table->key[i];
 
-        if (number <= 0 || !cairn_table_key_type(TupleDescAttr(RelationGetDescr(relation), number - 1)->atttypid, &key->type))
+        if (number <= 0 ||
+            !cairn_table_key_type(TupleDescAttr(RelationGetDescr(relation), number - 1)->atttypid, &key->type))
             ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-                            errmsg("column %d of the primary key of table %s has a type that cannot be part of a key", i + 1,
-                                   cairn_table_name(relation)),
-                            errhint("Key columns can be text, bytea, smallint, integer, bigint, numeric, timestamp, date, uuid and boolean.")));
+                            errmsg("column %d of the primary key of table %s has a type that cannot be part of a key",
+                                   i + 1, cairn_table_name(relation)),
+                            errhint("Key columns can be text, bytea, smallint, integer, bigint, numeric, timestamp, "
+                                    "date, uuid and boolean.")));
         key->number = number;
         key->keep_value = key->type == WIRE_KEY_NUMBER;
         table->columns[number - 1].key_position = (int16) (i + 1);
@@ -267,8 +267,9 @@ CairnTable *cairn_table_of(Relation relation)
         CairnTable *kept;
 
         if (!cairn_table_is_cairn(relation))
-            ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE), errmsg("%s is not a cairn table", cairn_table_name(relation)),
-                            errhint("Create it with CREATE TABLE ... USING cairn or with cairn.create_table().")));
+            ereport(ERROR,
+                    (errcode(ERRCODE_WRONG_OBJECT_TYPE), errmsg("%s is not a cairn table", cairn_table_name(relation)),
+                     errhint("Create it with CREATE TABLE ... USING cairn or with cairn.create_table().")));
         built = describe(relation);
         kept = MemoryContextAlloc(CacheMemoryContext, built->chunk_size);
         memcpy(kept, built, built->chunk_size);
@@ -289,11 +290,13 @@ Relation cairn_table_open(Oid relid, LOCKMODE mode)
         ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE), errmsg("table with OID %u does not exist", relid),
                         errdetail("It was dropped after the name was looked up.")));
     if (!cairn_table_is_cairn(relation))
-        ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE), errmsg("%s is not a cairn table", cairn_table_name(relation)),
-                        errhint("Create it with CREATE TABLE ... USING cairn or with cairn.create_table().")));
+        ereport(ERROR,
+                (errcode(ERRCODE_WRONG_OBJECT_TYPE), errmsg("%s is not a cairn table", cairn_table_name(relation)),
+                 errhint("Create it with CREATE TABLE ... USING cairn or with cairn.create_table().")));
     table = cairn_table_of(relation);
     if (table->key_count == 0)
-        ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("table %s has no primary key", cairn_table_name(relation)),
+        ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                        errmsg("table %s has no primary key", cairn_table_name(relation)),
                         errhint("Add one with ALTER TABLE ... ADD PRIMARY KEY while the table is empty.")));
     return relation;
 }

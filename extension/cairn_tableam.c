@@ -1,8 +1,9 @@
 /*
- * The table access method `cairn`: its handler and routine table. Every row of a table is an item of its storage, clustered by the primary key; see ARCHITECTURE.md for the way of a read and of a write.
+ * The table access method `cairn`: its handler and routine table. Every row of a table is an item of its storage,
+ * clustered by the primary key; see ARCHITECTURE.md for the way of a read and of a write.
  *
- * Scans and inserts work as for any table. What changes or locks rows found by a scan is refused for now (cairn_refuse.c). Bitmap and TID-range callbacks
- * are absent, which keeps the planner from such plans.
+ * Scans and inserts work as for any table. What changes or locks rows found by a scan is refused for now
+ * (cairn_refuse.c). Bitmap and TID-range callbacks are absent, which keeps the planner from such plans.
  */
 #include "cairn_tableam.h"
 

@@ -1,5 +1,6 @@
 /*
- * The callbacks of the table access method, one file per concern; cairn_tableam.c puts them into the routine table. Nobody else includes this.
+ * The callbacks of the table access method, one file per concern; cairn_tableam.c puts them into the routine table.
+ * Nobody else includes this.
  */
 #ifndef CAIRN_TABLEAM_H
 #define CAIRN_TABLEAM_H
@@ -17,18 +18,18 @@ typedef struct CairnScan {
     MemoryContext memory; /* CairnScan: what lives as long as the scan */
     CairnRange *range;    /* NULL: nothing was read yet */
     CairnView view;
-    bool keyless;         /* the table has no primary key, and must be empty */
+    bool keyless;              /* the table has no primary key, and must be empty */
     BlockNumber sample_blocks; /* ANALYZE: of so many pseudo-blocks */
     uint64 sample_row;         /* rows read so far */
     uint64 sample_until;       /* where the current pseudo-block ends */
 } CairnScan;
 
 /* cairn_scan.c */
-TableScanDesc cairn_scan_begin(Relation relation, Snapshot snapshot, int key_count, struct ScanKeyData *keys, ParallelTableScanDesc parallel,
-                               uint32 flags);
+TableScanDesc cairn_scan_begin(Relation relation, Snapshot snapshot, int key_count, struct ScanKeyData *keys,
+                               ParallelTableScanDesc parallel, uint32 flags);
 void cairn_scan_end(TableScanDesc scan);
-void cairn_scan_rescan(TableScanDesc scan, struct ScanKeyData *keys, bool set_parameters, bool allow_strategy, bool allow_sync,
-                       bool allow_pagemode);
+void cairn_scan_rescan(TableScanDesc scan, struct ScanKeyData *keys, bool set_parameters, bool allow_strategy,
+                       bool allow_sync, bool allow_pagemode);
 bool cairn_scan_getnextslot(TableScanDesc scan, ScanDirection direction, TupleTableSlot *slot);
 /* The walk under a scan, made at need. */
 CairnRange *cairn_scan_range(CairnScan *scan);
@@ -37,20 +38,23 @@ bool cairn_scan_next(CairnScan *scan, ScanDirection direction, TupleTableSlot *s
 
 /* cairn_sample.c */
 bool cairn_sample_next_block(TableScanDesc scan, BlockNumber block, BufferAccessStrategy strategy);
-bool cairn_sample_next_tuple(TableScanDesc scan, TransactionId oldest_xmin, double *live_rows, double *dead_rows, TupleTableSlot *slot);
+bool cairn_sample_next_tuple(TableScanDesc scan, TransactionId oldest_xmin, double *live_rows, double *dead_rows,
+                             TupleTableSlot *slot);
 
 /* cairn_insert.c */
-void cairn_insert_tuple(Relation relation, TupleTableSlot *slot, CommandId cid, int options, struct BulkInsertStateData *state);
-void cairn_insert_multi(Relation relation, TupleTableSlot **slots, int count, CommandId cid, int options, struct BulkInsertStateData *state);
+void cairn_insert_tuple(Relation relation, TupleTableSlot *slot, CommandId cid, int options,
+                        struct BulkInsertStateData *state);
+void cairn_insert_multi(Relation relation, TupleTableSlot **slots, int count, CommandId cid, int options,
+                        struct BulkInsertStateData *state);
 
 /* cairn_relation.c: files, storages, sizes */
-void cairn_relation_set_filenode(Relation relation, const RelFileNode *node, char persistence, TransactionId *freeze_xid,
-                                 MultiXactId *least_multi);
+void cairn_relation_set_filenode(Relation relation, const RelFileNode *node, char persistence,
+                                 TransactionId *freeze_xid, MultiXactId *least_multi);
 void cairn_relation_truncate(Relation relation);
 void cairn_relation_copy_data(Relation relation, const RelFileNode *node);
-void cairn_relation_copy_for_cluster(Relation old_table, Relation new_table, Relation old_index, bool use_sort, TransactionId oldest_xmin,
-                                     TransactionId *xid_cutoff, MultiXactId *multi_cutoff, double *tuple_count, double *vacuumed,
-                                     double *recently_dead);
+void cairn_relation_copy_for_cluster(Relation old_table, Relation new_table, Relation old_index, bool use_sort,
+                                     TransactionId oldest_xmin, TransactionId *xid_cutoff, MultiXactId *multi_cutoff,
+                                     double *tuple_count, double *vacuumed, double *recently_dead);
 void cairn_relation_vacuum(Relation relation, struct VacuumParams *parameters, BufferAccessStrategy strategy);
 uint64 cairn_relation_size(Relation relation, ForkNumber fork);
 bool cairn_relation_needs_toast(Relation relation);
@@ -59,14 +63,15 @@ void cairn_relation_estimate(Relation relation, int32 *widths, BlockNumber *page
 bool cairn_relation_has_rows(Relation relation);
 
 /* cairn_refuse.c: what comes later, and says so */
-TM_Result cairn_refuse_delete(Relation relation, ItemPointer tid, CommandId cid, Snapshot snapshot, Snapshot crosscheck, bool wait,
-                              TM_FailureData *failure, bool changing_partition);
-TM_Result cairn_refuse_update(Relation relation, ItemPointer tid, TupleTableSlot *slot, CommandId cid, Snapshot snapshot,
-                              Snapshot crosscheck, bool wait, TM_FailureData *failure, LockTupleMode *mode, bool *update_indexes);
-TM_Result cairn_refuse_lock(Relation relation, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot, CommandId cid, LockTupleMode mode,
-                            LockWaitPolicy policy, uint8 flags, TM_FailureData *failure);
-void cairn_refuse_speculative(Relation relation, TupleTableSlot *slot, CommandId cid, int options, struct BulkInsertStateData *state,
-                              uint32 token);
+TM_Result cairn_refuse_delete(Relation relation, ItemPointer tid, CommandId cid, Snapshot snapshot, Snapshot crosscheck,
+                              bool wait, TM_FailureData *failure, bool changing_partition);
+TM_Result cairn_refuse_update(Relation relation, ItemPointer tid, TupleTableSlot *slot, CommandId cid,
+                              Snapshot snapshot, Snapshot crosscheck, bool wait, TM_FailureData *failure,
+                              LockTupleMode *mode, bool *update_indexes);
+TM_Result cairn_refuse_lock(Relation relation, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot, CommandId cid,
+                            LockTupleMode mode, LockWaitPolicy policy, uint8 flags, TM_FailureData *failure);
+void cairn_refuse_speculative(Relation relation, TupleTableSlot *slot, CommandId cid, int options,
+                              struct BulkInsertStateData *state, uint32 token);
 void cairn_refuse_complete(Relation relation, TupleTableSlot *slot, uint32 token, bool succeeded);
 void cairn_refuse_latest_tid(TableScanDesc scan, ItemPointer tid);
 bool cairn_refuse_satisfies(Relation relation, TupleTableSlot *slot, Snapshot snapshot);
@@ -74,8 +79,9 @@ TransactionId cairn_refuse_index_delete(Relation relation, TM_IndexDeleteOp *ope
 Size cairn_refuse_parallel_estimate(Relation relation);
 Size cairn_refuse_parallel_initialize(Relation relation, ParallelTableScanDesc scan);
 void cairn_refuse_parallel_reinitialize(Relation relation, ParallelTableScanDesc scan);
-double cairn_refuse_index_build(Relation table, Relation index, struct IndexInfo *info, bool allow_sync, bool anyvisible, bool progress,
-                                BlockNumber start, BlockNumber count, IndexBuildCallback callback, void *state, TableScanDesc scan);
+double cairn_refuse_index_build(Relation table, Relation index, struct IndexInfo *info, bool allow_sync,
+                                bool anyvisible, bool progress, BlockNumber start, BlockNumber count,
+                                IndexBuildCallback callback, void *state, TableScanDesc scan);
 void cairn_refuse_index_validate(Relation table, Relation index, struct IndexInfo *info, Snapshot snapshot,
                                  struct ValidateIndexState *state);
 bool cairn_refuse_sample_block(TableScanDesc scan, struct SampleScanState *state);

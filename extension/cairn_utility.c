@@ -1,8 +1,8 @@
 /*
  * The ProcessUtility hook: hands each command that may concern a cairn table to its rules before it runs.
  *
- * Failure modes: those of the rules. Commands that no rule knows pass unchanged; what must never happen to a cairn table is refused by the access
- * methods too (cairn_relation.c, cairn_refuse.c, cairn_indexam.c).
+ * Failure modes: those of the rules. Commands that no rule knows pass unchanged; what must never happen to a cairn
+ * table is refused by the access methods too (cairn_relation.c, cairn_refuse.c, cairn_indexam.c).
  */
 #include "cairn_utility.h"
 
@@ -33,7 +33,8 @@ bool cairn_relation_is_cairn(Oid relation)
     if (!HeapTupleIsValid(tuple))
         return false;
     form = (Form_pg_class) GETSTRUCT(tuple);
-    is_cairn = form->relkind == RELKIND_RELATION && OidIsValid(form->relam) && form->relam == get_table_am_oid("cairn", true);
+    is_cairn =
+        form->relkind == RELKIND_RELATION && OidIsValid(form->relam) && form->relam == get_table_am_oid("cairn", true);
     ReleaseSysCache(tuple);
     return is_cairn;
 }
@@ -43,12 +44,15 @@ void cairn_key_column_check(const char *name, Oid type, Oid collation)
     enum wire_key_type key_type;
 
     if (!cairn_table_key_type(type, &key_type))
-        ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED), errmsg("column \"%s\" has a type that cannot be part of a cairn key", name),
+        ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+                        errmsg("column \"%s\" has a type that cannot be part of a cairn key", name),
                         errdetail("Its type is %s.", format_type_be(type)),
-                        errhint("Key columns can be text, varchar, bytea, smallint, integer, bigint, numeric, timestamp, date, uuid and "
+                        errhint("Key columns can be text, varchar, bytea, smallint, integer, bigint, numeric, "
+                                "timestamp, date, uuid and "
                                 "boolean.")));
     if (OidIsValid(collation) && !lc_collate_is_c(collation))
-        ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED), errmsg("key column \"%s\" has a collation that does not order by bytes", name),
+        ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+                        errmsg("key column \"%s\" has a collation that does not order by bytes", name),
                         errhint("Declare the column with COLLATE \"C\".")));
 }
 
@@ -60,7 +64,8 @@ bool cairn_ddl_names_cairn(const RangeVar *name)
 void cairn_ddl_refuse(const RangeVar *table, const char *what, const char *hint)
 {
     ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED), errmsg("%s is not supported for cairn tables", what),
-                    errdetail("Table %s.", quote_qualified_identifier(table->schemaname, table->relname)), hint ? errhint("%s", hint) : 0));
+                    errdetail("Table %s.", quote_qualified_identifier(table->schemaname, table->relname)),
+                    hint ? errhint("%s", hint) : 0));
 }
 
 /* Is it a command that a rule changes? */
@@ -100,12 +105,13 @@ static void apply_rules(Node *statement)
 
 static bool has_rules(const Node *statement)
 {
-    return is_adapted(statement) || IsA(statement, CreateTableAsStmt) || IsA(statement, VacuumStmt) || IsA(statement, ClusterStmt) ||
-           IsA(statement, ReindexStmt);
+    return is_adapted(statement) || IsA(statement, CreateTableAsStmt) || IsA(statement, VacuumStmt) ||
+           IsA(statement, ClusterStmt) || IsA(statement, ReindexStmt);
 }
 
-static void utility(PlannedStmt *plan, const char *query, bool read_only, ProcessUtilityContext context, ParamListInfo params,
-                    QueryEnvironment *environment, DestReceiver *destination, QueryCompletion *completion)
+static void utility(PlannedStmt *plan, const char *query, bool read_only, ProcessUtilityContext context,
+                    ParamListInfo params, QueryEnvironment *environment, DestReceiver *destination,
+                    QueryCompletion *completion)
 {
     if (has_rules(plan->utilityStmt) && OidIsValid(get_table_am_oid("cairn", true))) {
         if (read_only && is_adapted(plan->utilityStmt)) {

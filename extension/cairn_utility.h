@@ -1,5 +1,6 @@
 /*
- * What commands may do to cairn tables: checks and adaptions before a utility command runs. cairn_utility.c finds the commands, cairn_ddl_table.c and cairn_ddl_alter.c know the rules.
+ * What commands may do to cairn tables: checks and adaptions before a utility command runs. cairn_utility.c finds the
+ * commands, cairn_ddl_table.c and cairn_ddl_alter.c know the rules.
  */
 #ifndef CAIRN_UTILITY_H
 #define CAIRN_UTILITY_H

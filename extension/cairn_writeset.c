@@ -72,7 +72,7 @@ void cairn_writeset_put(uint64 storage_id, struct wire_span key, struct wire_spa
         cairn_writeset_create();
     add_version(frame, cairn_skiplist_insert(cairn_xact.map, key), item, item.size == 0, cid);
     cairn_usage.items_written++;
-    if (cairn_writeset_memory() > (Size) cairn_write_set_kb * 1024)
+    if (cairn_writeset_memory() > Max((Size) cairn_write_set_kb * 1024, cairn_xact.spill_above))
         cairn_writeset_spill();
 }
 
@@ -135,9 +135,24 @@ bool cairn_writeset_empty(void)
     return true;
 }
 
+bool cairn_writeset_has_effects(void)
+{
+    for (CairnFrame *frame = cairn_xact.newest; frame; frame = frame->parent) {
+        if (frame->spill_count > 0)
+            return true;
+    }
+    for (CairnSkipNode *node = cairn_xact.map ? cairn_skiplist_first(cairn_xact.map) : NULL; node; node = node->next[0]) {
+        if (node->value)
+            return true;
+    }
+    return false;
+}
+
 void cairn_writeset_cut(CairnFrame *frame)
 {
     for (CairnVersion *version = frame->versions; version; version = version->frame_next) {
+        if (!version->node)
+            continue; /* spilled */
         /* A frame's versions are newer than all of older frames, so they come off the head. */
         if (version->node->value != version)
             elog(PANIC, "write set of cairn is inconsistent");
@@ -205,6 +220,7 @@ static void send_spill(SpillGroup *group, CairnSkipNode *from, CairnSkipNode *un
     CommandId least;
 
     cairn_xact_fill_header(&header, 0, 0, InvalidCommandId);
+    header.subtransaction = group->frame->subtransaction;
     for (int i = 0; i < group->frame->spill_count; i++)
         wire_write_u64(&ids, group->frame->spills[i].transaction);
     header.transactions = (struct wire_span){own, ids.size};
@@ -251,6 +267,36 @@ static void note_spill(SpillGroup *group)
     frame->spills[frame->spill_count++] = group->spill;
 }
 
+static Size group_size(const SpillGroup *group)
+{
+    CommandId least;
+    Size size = 0;
+
+    for (CairnSkipNode *node = cairn_skiplist_first(cairn_xact.map); node; node = node->next[0]) {
+        CairnVersion *newest = node->value;
+
+        if (in_group(group, newest, &least))
+            size += node->key.size + newest->size;
+    }
+    return size;
+}
+
+/* What was sent is in the storage process now: its versions leave the write set. */
+static void forget_sent(const SpillGroup *group, CairnSkipNode *from, const CairnSkipNode *until)
+{
+    CommandId least;
+
+    for (CairnSkipNode *node = from; node != until; node = node->next[0]) {
+        CairnVersion *newest = node->value;
+
+        if (!in_group(group, newest, &least))
+            continue;
+        for (CairnVersion *version = newest; version; version = version->older)
+            version->node = NULL;
+        node->value = NULL;
+    }
+}
+
 /* Send one group in chunks. */
 static void spill_group(SpillGroup *group)
 {
@@ -275,6 +321,7 @@ static void spill_group(SpillGroup *group)
         if (count > 0) {
             send_spill(group, from, node, count);
             note_spill(group);
+            forget_sent(group, from, node);
         }
     }
 }
@@ -291,8 +338,8 @@ static void choose_transaction(SpillGroup *group)
     }
 }
 
-/* Versions of chains that span frames stay: move them to a new map. */
-static void keep_rest(CommandId running)
+/* What was not sent stays (chains that span frames, a few rows of the running command): move it to a new map. */
+static void keep_rest(void)
 {
     CairnSkipList *old_map = cairn_xact.map;
     MemoryContext old_versions = cairn_xact.versions;
@@ -302,11 +349,10 @@ static void keep_rest(CommandId running)
         frame->versions = frame->versions_end = NULL;
     for (CairnSkipNode *node = cairn_skiplist_first(old_map); node; node = node->next[0]) {
         CairnVersion *newest = node->value;
-        CommandId least;
         CairnSkipNode *kept;
         CairnVersion *chain = NULL;
 
-        if (!newest || chain_within(newest, cairn_frame_of(newest), &least))
+        if (!newest)
             continue;
         kept = cairn_skiplist_insert(cairn_xact.map, node->key);
         /* Oldest first, so that links come out as they were. */
@@ -327,12 +373,18 @@ void cairn_writeset_spill(void)
 
     spill_count++;
     for (CairnFrame *frame = cairn_xact.newest; frame; frame = frame->parent) {
-        for (int completed = 0; completed < 2; completed++) {
+        for (int completed = 1; completed >= 0; completed--) {
             SpillGroup group = {.frame = frame, .running = running, .completed = completed != 0};
+            Size of_running = completed ? 0 : group_size(&group);
 
+            /* A running command's rows take a transaction id of their own: not as long as they fit into memory. */
+            if (!completed && of_running <= (Size) cairn_write_set_kb * 1024)
+                continue;
             choose_transaction(&group);
             spill_group(&group);
         }
     }
-    keep_rest(running);
+    keep_rest();
+    /* What had to stay must not make every further row look for something to spill. */
+    cairn_xact.spill_above = 2 * cairn_writeset_memory();
 }

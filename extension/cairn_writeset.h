@@ -33,6 +33,8 @@ bool cairn_writeset_seek(struct wire_span key, bool exclusive, bool forward, str
 
 /* Does the transaction have uncommitted writes (in memory or spilled)? Locks? */
 bool cairn_writeset_empty(void);
+/* Is there anything to commit? Not if savepoints took all of it back, which leaves keys without a version. Looks at every such key. */
+bool cairn_writeset_has_effects(void);
 /* Grows with each spill of this backend. A reader that merges stored batches with own versions must fetch again what it got before a spill: versions that it meant to merge are in the storage process now. */
 uint64 cairn_writeset_spills(void);
 bool cairn_xact_active(void);

@@ -9,6 +9,9 @@
  *   3 Postgres commits, synchronously
  *   4 DECIDE commit: the intents are visible. A crash between 2 and 4: the storage process asks pg_xact when it starts, before it serves
  *
+ * PRE_COMMIT is not Postgres' last chance to fail: after it come on-commit actions of temporary tables, which take the second way, and NOTIFY, whose queue can be full: then the client is told of an
+ * error after cairn's side is committed. Interrupts are held between the two commits.
+ *
  * Failures: refused at PRE_COMMIT -> the transaction aborts; a crash at 1 -> neither side; at 2, 3 -> pg_xact decides for both. An error between 2 and 3 ends in the abort callback: DECIDE abort.
  */
 #include "cairn_frame.h"
@@ -28,6 +31,8 @@
 
 /* Kind of advisory lock that stands for "this (sub)transaction is running": the SQL functions use 1 and 2. */
 #define LOCK_KIND 0xCA1
+
+#define HOLDER_GONE_US 1000
 
 CairnXact cairn_xact;
 
@@ -80,23 +85,35 @@ static void add_owner(CairnFrame *frame, SubTransactionId subtransaction)
     frame->owners[frame->owner_count++] = subtransaction;
 }
 
+static bool has_owner(const CairnFrame *frame, SubTransactionId subtransaction)
+{
+    for (int i = frame->owner_count - 1; i >= 0; i--) {
+        if (frame->owners[i] == subtransaction)
+            return true;
+    }
+    return false;
+}
+
 CairnFrame *cairn_xact_frame(void)
 {
     SubTransactionId current = GetCurrentSubTransactionId();
-    CairnFrame *frame;
+    CairnFrame *frame = cairn_xact.newest;
 
     begin_transaction();
-    if (cairn_xact.newest && cairn_xact.newest->subtransaction == current)
-        return cairn_xact.newest;
-    if (!cairn_xact.newest)
+    if (frame && frame->subtransaction == current && has_owner(frame, current))
+        return frame;
+    if (!frame)
         hold_lock(TopSubTransactionId, TopTransactionResourceOwner);
     if (current != TopSubTransactionId)
         hold_lock(current, CurTransactionResourceOwner);
-    frame = MemoryContextAllocZero(cairn_xact.context, sizeof(*frame));
-    frame->subtransaction = current;
+    if (!frame || frame->subtransaction != current) {
+        frame = MemoryContextAllocZero(cairn_xact.context, sizeof(*frame));
+        frame->subtransaction = current;
+        frame->parent = cairn_xact.newest;
+        cairn_xact.newest = frame;
+    }
+    /* Else the frame came to this subtransaction from an inner one that committed: locks from now on are its own. */
     add_owner(frame, current);
-    frame->parent = cairn_xact.newest;
-    cairn_xact.newest = frame;
     return frame;
 }
 
@@ -162,7 +179,13 @@ void cairn_xact_wait_for(struct wire_reader *locked_body)
     if (locked_body->failed)
         elog(ERROR, "malformed reply of the storage process");
     lock_tag(&tag, owner, subtransaction);
-    (void) LockAcquire(&tag, ShareLock, false, false);
+    if (LockAcquire(&tag, ShareLock, false, true) == LOCKACQUIRE_NOT_AVAIL)
+        (void) LockAcquire(&tag, ShareLock, false, false);
+    else {
+        /* The holder has just ended; what it left is being cleared away. */
+        CHECK_FOR_INTERRUPTS();
+        pg_usleep(HOLDER_GONE_US);
+    }
     LockRelease(&tag, ShareLock, false);
 }
 
@@ -199,11 +222,15 @@ static void commit_writes(void)
 
     if (cairn_writeset_memory() > WIRE_MESSAGE_MAX / 2)
         cairn_writeset_spill();
-    if (!FullTransactionIdIsValid(transaction)) {
+    if (!FullTransactionIdIsValid(transaction) && !(MyXactFlags & XACT_FLAGS_ACCESSEDTEMPNAMESPACE)) {
         send_commit(0);
         cairn_xact.committed = true;
+        /* The transaction is committed: no cancel may turn that into an error. Given back in at_xact_event. */
+        HOLD_INTERRUPTS();
         return;
     }
+    /* On-commit actions of temporary tables can still fail: then Postgres' commit record has to decide. */
+    transaction = GetTopFullTransactionId();
     flush_own_xid();
     send_commit(U64FromFullTransactionId(transaction));
     cairn_deciding_set(transaction);
@@ -226,14 +253,17 @@ static void decide(bool commit)
     cairn_request_reserve(&request, 9);
     wire_write_u64(&request.writer, cairn_xact.decider);
     wire_write_u8(&request.writer, commit);
-    if (!cairn_lane_call_quietly(&request, &reply) || reply.status != WIRE_OK)
+    cairn_deciding_send();
+    if (!cairn_lane_call_quietly(&request, &reply) || reply.status != WIRE_OK) {
         elog(LOG, "the storage process did not take the decision of transaction " UINT64_FORMAT "; its restart will",
              cairn_xact.decider);
-    cairn_deciding_clear();
+        reply.snapshot = 0;
+    }
+    cairn_deciding_finish(commit ? reply.snapshot : 0);
 }
 
-/* Release locks and undo spilled intents: of some subtransactions, or of all (count 0). */
-static void send_abort(const SubTransactionId *owners, int owner_count, const CairnSpill *spills, int spill_count)
+/* One request: release the locks of some subtransactions, or of all (count 0), and undo some spilled intents. */
+static void send_abort_of(const SubTransactionId *owners, int owner_count, const CairnSpill *spills, int spill_count)
 {
     uint8 ids[8 * WIRE_OWN_TRANSACTIONS_MAX];
     struct wire_writer w = wire_writer_of(ids, sizeof(ids));
@@ -241,7 +271,7 @@ static void send_abort(const SubTransactionId *owners, int owner_count, const Ca
     CairnRequest request;
     CairnReply reply;
 
-    for (int i = 0; i < spill_count && i < WIRE_OWN_TRANSACTIONS_MAX; i++)
+    for (int i = 0; i < spill_count; i++)
         wire_write_u64(&w, spills[i].transaction);
     header.transactions = (struct wire_span){ids, w.size};
     cairn_request_begin(&request, &header, 64);
@@ -250,6 +280,17 @@ static void send_abort(const SubTransactionId *owners, int owner_count, const Ca
     for (int i = 0; i < owner_count; i++)
         wire_write_u32(&request.writer, owners[i]);
     (void) cairn_lane_call_quietly(&request, &reply);
+}
+
+static void send_abort(const SubTransactionId *owners, int owner_count, const CairnSpill *spills, int spill_count)
+{
+    do {
+        int part = Min(spill_count, WIRE_OWN_TRANSACTIONS_MAX);
+
+        send_abort_of(owners, owner_count, spills, part);
+        spills += part;
+        spill_count -= part;
+    } while (spill_count > 0);
 }
 
 static void abort_transaction(void)
@@ -267,7 +308,7 @@ static void at_xact_event(XactEvent event, void *argument)
 {
     switch (event) {
     case XACT_EVENT_PRE_COMMIT:
-        if (!cairn_writeset_empty())
+        if (cairn_writeset_has_effects())
             commit_writes();
         break;
     case XACT_EVENT_PRE_PREPARE:
@@ -279,6 +320,8 @@ static void at_xact_event(XactEvent event, void *argument)
     case XACT_EVENT_ABORT:
         cairn_lane_forget();
         if (cairn_xact.newest && event == XACT_EVENT_COMMIT) {
+            if (cairn_xact.committed)
+                RESUME_INTERRUPTS();
             if (cairn_xact.decider != 0)
                 decide(true);
             else if (!cairn_xact.committed)

@@ -3,6 +3,8 @@ SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS cairn;
 SET client_min_messages = notice;
 SET timezone = 'UTC';
+SET datestyle = 'ISO, YMD';
+SET intervalstyle = 'postgres';
 
 SELECT cairn.create_table('model', 'id text');
 -- put a value, get it back: equal, and printed alike (numbers keep their scale)
@@ -114,8 +116,8 @@ SET intervalstyle = 'iso_8601';
 SET extra_float_digits = 0;
 CREATE TABLE printed (id integer PRIMARY KEY, ds date[], iv interval[], fs float8[]) USING cairn;
 INSERT INTO printed VALUES (1, '{2024-02-03}', ARRAY[interval '-1 day 2 hours'], ARRAY[0.1::float8 + 0.2::float8]);
-RESET datestyle;
-RESET intervalstyle;
+SET datestyle = 'ISO, YMD';
+SET intervalstyle = 'postgres';
 RESET extra_float_digits;
 SELECT id, ds, iv, fs, fs[1] = 0.1::float8 + 0.2::float8 AS exact FROM printed;
 

@@ -173,22 +173,39 @@ SELECT cairn.delete_item('guarded', '{"id": "a"}', return_values => 'ALL_OLD');
 SELECT cairn.scan('guarded');
 RESET ROLE;
 
--- row security: never skipped
-ALTER TABLE guarded ENABLE ROW LEVEL SECURITY;
-CREATE POLICY mine ON guarded USING (n = 1);
-SELECT cairn.get_item('guarded', '{"id": "b"}') AS owner_bypasses;
+-- row security: what USING hides is not there, what WITH CHECK refuses cannot be written
+CREATE TABLE secured (id text COLLATE "C" PRIMARY KEY, owner text, n integer, attributes jsonb) USING cairn;
+GRANT SELECT, INSERT, UPDATE, DELETE ON secured TO cairn_test_role;
+ALTER TABLE secured ENABLE ROW LEVEL SECURITY;
+CREATE POLICY mine ON secured USING (owner = current_user);
+CREATE POLICY shared ON secured FOR SELECT USING (attributes @> '{"shared": true}');
+CREATE POLICY small ON secured AS RESTRICTIVE FOR INSERT WITH CHECK (n < 100);
+SELECT cairn.batch_write_item('secured', '[{"id": "a", "owner": "cairn_test_role", "n": 1}, {"id": "b", "owner": "other", "n": 2}, {"id": "c", "owner": "other", "n": 300, "shared": true}]') AS owner_bypasses;
 SET ROLE cairn_test_role;
-SELECT cairn.get_item('guarded', '{"id": "b"}');
-SELECT cairn.put_item('guarded', '{"id": "b"}');
-SELECT cairn.scan('guarded');
-RESET ROLE;
-ALTER TABLE guarded FORCE ROW LEVEL SECURITY;
-SELECT cairn.put_item('guarded', '{"id": "c"}') IS NULL AS superuser_bypasses;
+SELECT cairn.get_item('secured', '{"id": "a"}'), cairn.get_item('secured', '{"id": "b"}');
+SELECT * FROM cairn.scan('secured') i ORDER BY i->>'id';
+SELECT * FROM cairn.query('secured', '"b"');
+SELECT * FROM cairn.batch_get_item('secured', '[{"id": "a"}, {"id": "b"}, {"id": "c"}]');
+SELECT cairn.put_item('secured', '{"id": "d", "owner": "cairn_test_role", "n": 4}', return_values => 'ALL_OLD') IS NULL AS put;
+SELECT cairn.put_item('secured', '{"id": "e", "owner": "other", "n": 5}');
+SELECT cairn.put_item('secured', '{"id": "e", "owner": "cairn_test_role", "n": 500}');
+SELECT cairn.put_item('secured', '{"id": "b", "owner": "cairn_test_role"}');
+SELECT cairn.put_item('secured', '{"id": "b", "owner": "cairn_test_role"}', '{"attribute_not_exists": "id"}');
+SELECT cairn.update_item('secured', '{"id": "c"}', '{"n": 1}');
+SELECT cairn.update_item('secured', '{"id": "a"}', '{"n": 500}', return_values => 'ALL_NEW');
+SELECT cairn.update_item('secured', '{"id": "a"}', '{"owner": "other"}');
+SELECT cairn.delete_item('secured', '{"id": "b"}', return_values => 'ALL_OLD') IS NULL AS nothing_deleted;
+SELECT cairn.delete_item('secured', '{"id": "b"}', '{"attribute_exists": "id"}');
+SELECT cairn.delete_item('secured', '{"id": "d"}', return_values => 'ALL_OLD');
 SET row_security = off;
-SET ROLE cairn_test_role;
-SELECT cairn.get_item('guarded', '{"id": "b"}');
-RESET ROLE;
+SELECT cairn.get_item('secured', '{"id": "b"}');
 RESET row_security;
+RESET ROLE;
+SELECT * FROM cairn.scan('secured') i ORDER BY i->>'id';
+CREATE POLICY sub ON secured FOR SELECT USING (n IN (SELECT 1));
+SET ROLE cairn_test_role;
+SELECT cairn.get_item('secured', '{"id": "b"}');
+RESET ROLE;
 
 -- rewrite rules
 CREATE RULE quiet AS ON INSERT TO not_nulls DO INSTEAD NOTHING;
@@ -211,7 +228,7 @@ BEGIN ISOLATION LEVEL SERIALIZABLE;
 SELECT cairn.put_item('checks', '{"id": "b"}');
 ROLLBACK;
 
-DROP TABLE typmods, domains, not_nulls, checks, generated, triggered, audited, grown, guarded;
+DROP TABLE typmods, domains, not_nulls, checks, generated, triggered, audited, grown, guarded, secured;
 DROP FUNCTION tell;
 DROP DOMAIN positive, required;
 DROP ROLE cairn_test_role;

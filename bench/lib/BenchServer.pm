@@ -52,15 +52,19 @@ sub stat_of {
     return split ' ', $line =~ s/^.*\) //sr;
 }
 
+sub children {
+    my $postmaster = postmaster();
+    my @pids       = map { m{(\d+)$} } glob '/proc/[0-9]*';
+    return grep { my @f = stat_of($_); @f && $f[1] == $postmaster } @pids;
+}
+
 # User and system seconds of the postmaster, its live children and those it has reaped.
 sub cpu_s {
-    my $postmaster = postmaster();
-    my $sum        = 0;
-    for my $path (glob '/proc/[0-9]*') {
-        my ($pid) = $path =~ /(\d+)/;
-        my @f = stat_of($pid) or next;
-        $sum += $f[11] + $f[12] if $pid == $postmaster || $f[1] == $postmaster;
-        $sum += $f[13] + $f[14] if $pid == $postmaster;
+    my @own = stat_of(postmaster());
+    my $sum = $own[11] + $own[12] + $own[13] + $own[14];
+    for my $pid (children()) {
+        my @f = stat_of($pid);
+        $sum += $f[11] + $f[12] if @f;
     }
     return $sum / $ticks;
 }
@@ -78,11 +82,13 @@ sub settle {
     }
 }
 
-# Bytes written so far, by store, and what users gave cairn to write. Counters of cairn begin with its process.
+# Bytes written so far, by store, what users gave cairn to write, and the size of the heap tables. Counters of cairn begin
+# with its process.
 sub written {
     my %w;
     ($w{wal}) = sql(q{SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')});
     ($w{pages}) = sql(q{SELECT (buffers_checkpoint + buffers_clean + buffers_backend) * current_setting('block_size')::bigint FROM pg_stat_bgwriter});
+    ($w{size}) = sql(q{SELECT coalesce(sum(pg_total_relation_size(oid)), 0) FROM pg_class WHERE relkind = 'r' AND relname LIKE 'heap\_%'});
     my @names = qw(log_appended_bytes flushed_bytes compacted_bytes user_bytes);
     @w{@names} = @{(rows('SELECT ' . join(', ', @names) . ' FROM cairn.storage'))[0]};
     return \%w;
@@ -90,9 +96,9 @@ sub written {
 
 # Kilobytes of the storage process: resident now, by kind, and at the peak.
 sub storage_memory {
-    my $pid = sql(q{SELECT pid FROM pg_stat_activity WHERE backend_type LIKE 'cairn storage%'});
+    my ($pid) = grep { (first_line("/proc/$_/cmdline") // '') =~ /cairn storage/ } children();
     my %m;
-    $pid =~ /^\d+$/ or die "there is not one storage process: \"$pid\"\n";
+    defined $pid or die "there is no storage process\n";
     open my $file, '<', "/proc/$pid/status" or die "/proc/$pid/status: $!\n";
     while (my $line = <$file>) { $m{$1} = $2 + 0 if $line =~ /^(VmHWM|VmRSS|RssAnon|RssFile|RssShmem):\s+(\d+)/ }
     return \%m;

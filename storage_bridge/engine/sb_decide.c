@@ -236,6 +236,16 @@ static int log_commit(struct sb_shard *shard, const struct wire_request *request
     return sb_draft_seal(&draft);
 }
 
+/*
+ * The commit entry `index` is in the overlay: locks go. Whoever takes one of them must not be answered before the entry is applied, or its next snapshot would miss it. Keys that were written tell so by
+ * their image in flight; for others the shard remembers the index.
+ */
+static void release_after(struct sb_shard *shard, uint64_t owner, uint64_t index)
+{
+    if (sb_lock_release(&shard->overlay, owner, 0) && index > shard->unwritten_release)
+        shard->unwritten_release = index;
+}
+
 int sb_evaluate_commit(struct sb_shard *shard, uint64_t token, const struct wire_request *request)
 {
     struct wire_reader body = request->body;
@@ -257,8 +267,9 @@ int sb_evaluate_commit(struct sb_shard *shard, uint64_t token, const struct wire
             return status; /* entries may be under way: only a restart can tell */
         }
     }
-    if (status == WIRE_OK)
-        sb_lock_release(&shard->overlay, request->owner, 0);
+    /* A prepared transaction keeps its locks until it is decided: intents stand for the keys that it wrote only. */
+    if (status == WIRE_OK && decider == 0)
+        release_after(shard, request->owner, last);
     sb_free(effects.list);
     if (sb_breaks_shard(status))
         return status;
@@ -295,11 +306,11 @@ int sb_evaluate_spill(struct sb_shard *shard, uint64_t token, const struct wire_
             sb_free(effects.list);
             return status;
         }
-        /* From here on the intents are the locks. */
+        /* From here on the intents are the locks, but for locks of outer subtransactions, which outlive a rollback of this one. */
         for (size_t i = 0; i < effects.count; i++) {
             struct sb_lock *lock = sb_lock_find(&shard->overlay, effects.list[i].key);
 
-            if (lock)
+            if (lock && lock->subtransaction == request->subtransaction)
                 sb_lock_remove(&shard->overlay, lock);
         }
     }
@@ -394,6 +405,7 @@ int sb_evaluate_decide(struct sb_shard *shard, uint64_t token, const struct wire
     status = sb_draft_seal(&draft);
     if (status != WIRE_OK)
         return status;
+    release_after(shard, request->owner, draft.header.index);
     return sb_shard_reply(shard, token, WIRE_DECIDE, WIRE_OK, 0, draft.header.version,
                           (struct wire_span){bytes, w.size}, draft.header.index);
 }

@@ -228,6 +228,8 @@ static int check_locks(struct evaluation *e)
         if (bare && operation->current.own)
             return WIRE_E_TRANSACTION_EXISTS;
     }
+    if (e->shard->unwritten_release > e->depends)
+        e->depends = e->shard->unwritten_release;
     return WIRE_OK;
 }
 

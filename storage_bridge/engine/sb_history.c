@@ -1,10 +1,13 @@
 /*
- * See sb_history.h. The cursor visits each key that has images once: it seeks to the newest image with a version <=
- * snapshot, judges it, and goes on to the neighbouring key.
+ * See sb_history.h. The cursor visits each key that has images once: it looks at the newest image with a version <=
+ * snapshot, judges it, and goes on to the neighbouring key; no further than it is asked to, because most of what lies
+ * there is visible to nobody and a scan fetches one batch at a time.
  */
 #include "sb_history.h"
 
 #include "wire_item.h"
+
+#define NEXT_BEFORE_SEEK 4
 
 struct wire_span sb_history_key(struct sb_history_key *out, struct wire_span key, uint64_t version)
 {
@@ -45,17 +48,34 @@ static int malformed(struct sb_fault *fault)
 }
 
 /*
- * With the iterator on some image of `key`: find the newest image with version <= snapshot and report whether it is
- * visible. Leaves the iterator among or behind the images of the key.
+ * With the iterator on the newest image of a key with version <= snapshot: report whether it is visible.
+ */
+static int judge_image(struct sb_iterator *it, struct sb_transactions *transactions, uint64_t snapshot,
+                       struct sb_buffer *out, struct sb_fault *fault)
+{
+    enum sb_transaction_state state;
+    struct wire_span item;
+    uint64_t superseded_at;
+
+    if (!sb_history_split_value(it->value(it->self), &superseded_at, &item))
+        return malformed(fault);
+    superseded_at = sb_transactions_version(transactions, superseded_at, &state);
+    if (state == SB_TRANSACTION_UNKNOWN)
+        return WIRE_E_CHANGED;
+    if (superseded_at <= snapshot)
+        return WIRE_E_NOT_FOUND;
+    return sb_buffer_append(out, item.data, item.size);
+}
+
+/*
+ * With the iterator anywhere: find the newest image of `key` with version <= snapshot and report whether it is visible.
+ * Leaves the iterator among or behind the images of the key.
  */
 static int judge(struct sb_iterator *it, struct sb_transactions *transactions, struct wire_span key, uint64_t snapshot,
                  struct sb_buffer *out, uint64_t *version, struct sb_fault *fault)
 {
     struct sb_history_key seek;
-    enum sb_transaction_state state;
     struct wire_span found;
-    struct wire_span item;
-    uint64_t superseded_at;
 
     it->seek(it->self, sb_history_key(&seek, key, snapshot));
     if (!it->valid(it->self)) {
@@ -67,14 +87,7 @@ static int judge(struct sb_iterator *it, struct sb_transactions *transactions, s
         return malformed(fault);
     if (found.size != key.size || memcmp(found.data, key.data, key.size) != 0)
         return WIRE_E_NOT_FOUND;
-    if (!sb_history_split_value(it->value(it->self), &superseded_at, &item))
-        return malformed(fault);
-    superseded_at = sb_transactions_version(transactions, superseded_at, &state);
-    if (state == SB_TRANSACTION_UNKNOWN)
-        return WIRE_E_CHANGED;
-    if (superseded_at <= snapshot)
-        return WIRE_E_NOT_FOUND;
-    return sb_buffer_append(out, item.data, item.size);
+    return judge_image(it, transactions, snapshot, out, fault);
 }
 
 int sb_history_find(struct sb_store *store, void *view, struct sb_transactions *transactions, struct wire_span key,
@@ -125,6 +138,23 @@ int sb_history_find_superseded(struct sb_store *store, struct wire_span key, uin
     return status;
 }
 
+/* A few steps, which cost less than a seek. True if they led out of the images of the key, forward. */
+static bool step_off_key(struct sb_history_cursor *cursor)
+{
+    struct sb_iterator *it = cursor->iterator;
+
+    for (int i = 0; i < NEXT_BEFORE_SEEK; i++) {
+        struct wire_span found;
+        uint64_t version;
+
+        if (!it->valid(it->self) || !sb_history_split_key(it->key(it->self), &found, &version) ||
+            wire_span_compare(found, sb_buffer_span(&cursor->key)) != 0)
+            return true;
+        it->next(it->self);
+    }
+    return false;
+}
+
 /* Move the iterator from the images of cursor->key to an image of the neighbouring key. */
 static void leave_key(struct sb_history_cursor *cursor)
 {
@@ -132,6 +162,8 @@ static void leave_key(struct sb_history_cursor *cursor)
     struct sb_history_key edge;
 
     if (cursor->forward) {
+        if (step_off_key(cursor))
+            return;
         it->seek(it->self, sb_history_key(&edge, sb_buffer_span(&cursor->key), 0));
         if (it->valid(it->self)) {
             struct wire_span found;
@@ -150,41 +182,58 @@ static void leave_key(struct sb_history_cursor *cursor)
     }
 }
 
-/* From where the iterator stands: find the next key with a visible image. */
-static int settle_on_visible(struct sb_history_cursor *cursor, struct sb_fault *fault)
+static bool is_outside(const struct sb_history_cursor *cursor, struct wire_span key)
+{
+    return cursor->forward ? cursor->high.size > 0 && wire_span_compare(key, cursor->high) >= 0
+                           : wire_span_compare(key, cursor->low) < 0;
+}
+
+static bool is_inside(const struct sb_history_cursor *cursor, struct wire_span key)
+{
+    return wire_span_compare(key, cursor->low) >= 0 &&
+           (cursor->high.size == 0 || wire_span_compare(key, cursor->high) < 0);
+}
+
+/* The key that the iterator stands on, with `version` the one of that image: is its image at the snapshot visible? */
+static int judge_key(struct sb_history_cursor *cursor, uint64_t version, struct sb_fault *fault)
+{
+    cursor->item.size = 0;
+    if (!is_inside(cursor, sb_buffer_span(&cursor->key)))
+        return WIRE_E_NOT_FOUND;
+    /* Forward it is the newest one of its key. */
+    if (cursor->forward && version <= cursor->snapshot)
+        return judge_image(cursor->iterator, cursor->transactions, cursor->snapshot, &cursor->item, fault);
+    return judge(cursor->iterator, cursor->transactions, sb_buffer_span(&cursor->key), cursor->snapshot, &cursor->item,
+                 &version, fault);
+}
+
+int sb_history_cursor_reach(struct sb_history_cursor *cursor, const struct wire_span *limit, struct sb_fault *fault)
 {
     struct sb_iterator *it = cursor->iterator;
 
-    cursor->valid = false;
-    while (it->valid(it->self)) {
+    while (!cursor->valid && it->valid(it->self)) {
         struct wire_span key;
         uint64_t version;
         int status;
+        int order;
 
         if (!sb_history_split_key(it->key(it->self), &key, &version))
             return malformed(fault);
-        cursor->key.size = 0;
-        cursor->item.size = 0;
-        status = sb_buffer_append(&cursor->key, key.data, key.size);
-        if (status != WIRE_OK)
-            return status;
-        key = sb_buffer_span(&cursor->key);
-        if (cursor->forward ? cursor->high.size > 0 && wire_span_compare(key, cursor->high) >= 0
-                            : wire_span_compare(key, cursor->low) < 0)
+        order = limit ? wire_span_compare(key, *limit) : 0;
+        if ((cursor->forward ? order > 0 : order < 0) || is_outside(cursor, key))
             return WIRE_OK;
-        if (wire_span_compare(key, cursor->low) >= 0 &&
-            (cursor->high.size == 0 || wire_span_compare(key, cursor->high) < 0)) {
-            status = judge(it, cursor->transactions, key, cursor->snapshot, &cursor->item, &version, fault);
-            if (status == WIRE_OK) {
-                cursor->valid = true;
-                return WIRE_OK;
-            }
-            if (status != WIRE_E_NOT_FOUND)
-                return status;
-        }
-        leave_key(cursor);
+        cursor->key.size = 0;
+        status = sb_buffer_append(&cursor->key, key.data, key.size);
+        if (status == WIRE_OK)
+            status = judge_key(cursor, version, fault);
+        if (status == WIRE_OK)
+            cursor->valid = true;
+        else if (status == WIRE_E_NOT_FOUND)
+            leave_key(cursor);
+        else
+            return status;
     }
-    return it->status(it->self, fault);
+    return cursor->valid ? WIRE_OK : it->status(it->self, fault);
 }
 
 /*
@@ -227,13 +276,13 @@ int sb_history_cursor_open(struct sb_history_cursor *cursor, struct sb_store *st
         cursor->iterator->seek(cursor->iterator->self, low);
     else
         status = seek_below(cursor->iterator, high, fault);
-    return status == WIRE_OK ? settle_on_visible(cursor, fault) : status;
+    return status;
 }
 
-int sb_history_cursor_next(struct sb_history_cursor *cursor, struct sb_fault *fault)
+void sb_history_cursor_leave(struct sb_history_cursor *cursor)
 {
     leave_key(cursor);
-    return settle_on_visible(cursor, fault);
+    cursor->valid = false;
 }
 
 void sb_history_cursor_close(struct sb_history_cursor *cursor)

@@ -40,12 +40,16 @@ struct sb_history_cursor {
     struct sb_buffer item; /* its version field holds its version */
 };
 
-/* Opens at the first visible image in direction. The cursor must be closed whatever the result. Errors: store errors,
- * WIRE_E_CORRUPT, WIRE_E_NOMEM. */
+/* Opens before the first image in direction. The cursor must be closed whatever the result. Errors, here and below:
+ * store errors, WIRE_E_CORRUPT, WIRE_E_NOMEM. */
 int sb_history_cursor_open(struct sb_history_cursor *cursor, struct sb_store *store, void *view,
                            struct sb_transactions *transactions, uint64_t snapshot, bool forward, struct wire_span low,
                            struct wire_span high, struct sb_fault *fault);
-int sb_history_cursor_next(struct sb_history_cursor *cursor, struct sb_fault *fault);
+/* Unless the cursor holds a visible image (valid), look for the next one, but not beyond item key *limit; NULL: to the
+ * end. */
+int sb_history_cursor_reach(struct sb_history_cursor *cursor, const struct wire_span *limit, struct sb_fault *fault);
+/* Give up the image it holds. */
+void sb_history_cursor_leave(struct sb_history_cursor *cursor);
 void sb_history_cursor_close(struct sb_history_cursor *cursor);
 
 /* The image of one key visible at `snapshot`, appended to `out`. Errors: WIRE_E_NOT_FOUND, store errors. *superseded_at

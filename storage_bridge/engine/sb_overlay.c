@@ -235,16 +235,20 @@ void sb_lock_remove(struct sb_overlay *overlay, struct sb_lock *lock)
     sb_free(lock);
 }
 
-void sb_lock_release(struct sb_overlay *overlay, uint64_t owner, uint32_t subtransaction)
+bool sb_lock_release(struct sb_overlay *overlay, uint64_t owner, uint32_t subtransaction)
 {
     struct sb_holder *holder = *holder_link(overlay, owner);
     struct sb_lock *at = holder ? holder->locks : NULL;
+    bool unwritten = false;
 
     while (at) {
         struct sb_lock *next = at->owner_next;
 
-        if (subtransaction == 0 || at->subtransaction == subtransaction)
+        if (subtransaction == 0 || at->subtransaction == subtransaction) {
+            unwritten = unwritten || !sb_overlay_find(overlay, at->key);
             sb_lock_remove(overlay, at);
+        }
         at = next;
     }
+    return unwritten;
 }

@@ -293,7 +293,8 @@ static int scan_merge(struct scan *scan, struct sb_iterator *items, struct sb_hi
         struct wire_span key = has_item ? items->key(items->self) : (struct wire_span){NULL, 0};
         int order;
 
-        if (!has_item && !history->valid)
+        status = sb_history_cursor_reach(history, has_item ? &key : NULL, scan->fault);
+        if (status != WIRE_OK || (!has_item && !history->valid))
             break;
         if (!has_item)
             order = 1;
@@ -319,7 +320,7 @@ static int scan_merge(struct scan *scan, struct sb_iterator *items, struct sb_hi
                 items->prev(items->self);
         }
         if (order >= 0)
-            status = sb_history_cursor_next(history, scan->fault);
+            sb_history_cursor_leave(history);
     }
     return status == WIRE_OK && !*again ? items->status(items->self, scan->fault) : status;
 }

@@ -66,6 +66,7 @@ struct sb_shard {
     uint64_t now_ms;
     uint64_t serial; /* of requests */
     uint64_t in_flight_bytes;
+    uint64_t unwritten_release; /* newest commit entry that released a lock on a key it did not write */
     uint64_t user_bytes;
     struct sb_flight *drafting; /* the one entry under construction: freed at close if an error left it */
     struct sb_flight *flights;  /* oldest first */

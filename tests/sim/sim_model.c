@@ -258,6 +258,19 @@ bool sim_model_at(const struct sim_model *model, int64_t key, uint64_t version, 
     return since == version;
 }
 
+bool sim_model_had(const struct sim_model *model, int64_t key, int64_t value, uint64_t from, uint64_t to)
+{
+    const struct history *history = &model->keys[key];
+
+    if (sim_model_value(model, key, from, NULL) == value)
+        return true;
+    for (size_t i = 0; i < history->count; i++) {
+        if (history->changes[i].value == value && history->changes[i].version > from && history->changes[i].version <= to)
+            return true;
+    }
+    return false;
+}
+
 bool sim_model_intent(const struct sim_model *model, uint64_t transaction, int64_t key, int64_t *value)
 {
     const struct transaction *found = find_transaction(model, transaction);

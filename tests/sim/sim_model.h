@@ -32,6 +32,8 @@ int64_t sim_model_value(const struct sim_model *model, int64_t key, uint64_t sna
 bool sim_model_find(const struct sim_model *model, int64_t key, int64_t value, uint64_t *version);
 /* Was the key changed at exactly `version`, and to what? */
 bool sim_model_at(const struct sim_model *model, int64_t key, uint64_t version, int64_t *value);
+/* Had the key this value at any moment in [from, to]? */
+bool sim_model_had(const struct sim_model *model, int64_t key, int64_t value, uint64_t from, uint64_t to);
 /* The undecided intent of a transaction on a key. */
 bool sim_model_intent(const struct sim_model *model, uint64_t transaction, int64_t key, int64_t *value);
 uint64_t sim_model_horizon(const struct sim_model *model);

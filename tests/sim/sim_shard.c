@@ -14,10 +14,12 @@
 
 #define CLIENTS 6
 #define KEYS 24
-#define ACTIONS 3000
+#define ACTIONS 5000
 #define SNAPSHOTS 8
 #define FAULT_SEEDS 20
-#define OPS_MAX 4096
+#define OPS_MAX 8192
+#define BULKY (INT64_C(1) << 40) /* values from here on have large items: a few of them outgrow a log entry */
+#define BULK_KEYS 11
 
 static const struct wire_span none;
 
@@ -49,7 +51,7 @@ struct op {
     size_t count;
 };
 
-enum request_kind { BARE, LOCK, SPILL, COMMIT, ABORT, ROLLBACK, DECIDE };
+enum request_kind { BARE, LOCK, BULK, SPILL, COMMIT, ABORT, ROLLBACK, DECIDE };
 
 /* What a transaction knows of a key. */
 struct own_key {
@@ -78,7 +80,7 @@ struct client {
     int64_t value;
     int64_t expected; /* condition of a bare write: the value there, or SIM_ABSENT for "must not exist" */
     bool conditional;
-    struct change sent[KEYS]; /* BARE, SPILL */
+    struct change sent[KEYS]; /* BARE, BULK, SPILL */
     size_t sent_count;
 };
 
@@ -121,7 +123,7 @@ static uint64_t owner_of(const struct run *run, const struct client *client)
 /* Unique, and its size follows from it. */
 static struct wire_span item_of(int64_t value)
 {
-    return sim_item(value, value % 97 == 0 ? 60000 : value % 7 == 0 ? 1500 : 0);
+    return sim_item(value, value >= BULKY ? 110000 : value % 97 == 0 ? 60000 : value % 7 == 0 ? 1500 : 0);
 }
 
 static struct wire_span key_of(const struct run *run, int64_t key)
@@ -326,6 +328,24 @@ static void send_lock(struct run *run, struct client *client)
     send(run, client);
 }
 
+/* Many keys with large items, locked by one request. */
+static void send_bulk(struct run *run, struct client *client)
+{
+    int64_t first = (int64_t) below(run, KEYS);
+
+    client->kind = BULK;
+    begin_request(run, client, WIRE_WRITE, (uint16_t) (WIRE_TRANSACTIONAL | (client->snapshot ? WIRE_FIRST_UPDATER : 0)));
+    sim_count(BULK_KEYS);
+    client->sent_count = BULK_KEYS;
+    for (int64_t i = 0; i < BULK_KEYS; i++) {
+        int64_t key = (first + i) % KEYS;
+
+        client->sent[i] = (struct change){.key = key, .value = BULKY + run->next_value++};
+        sim_op(WIRE_WRITE_PUT, WIRE_RETURN_OLD, key_of(run, key), item_of(client->sent[i].value), none);
+    }
+    send(run, client);
+}
+
 static bool must_send(const struct client *client, int64_t key, bool this_subtransaction)
 {
     const struct own_key *own = &client->keys[key];
@@ -442,6 +462,15 @@ static void send_decide(struct run *run, struct client *client)
     send(run, client);
 }
 
+static bool holds_any(const struct client *client)
+{
+    bool any = false;
+
+    for (int64_t key = 0; key < KEYS; key++)
+        any = any || client->keys[key].locked;
+    return any;
+}
+
 static void act(struct run *run, struct client *client)
 {
     uint64_t dice = below(run, 100);
@@ -454,6 +483,8 @@ static void act(struct run *run, struct client *client)
         send_bare(run, client);
     else if (!client->in_transaction)
         begin_transaction(run, client);
+    else if (dice < 4 && client->subtransaction == 1 && !holds_any(client))
+        send_bulk(run, client);
     else if (dice < 55)
         send_lock(run, client);
     else if (dice < 67 && run->world.fault != SIM_FORGETFUL_LOCK)
@@ -550,6 +581,26 @@ static void lock_reply(struct run *run, struct client *client, const struct wire
     own->value = client->value;
 }
 
+static void bulk_reply(struct run *run, struct client *client, const struct wire_reply *reply)
+{
+    struct wire_reader body = reply->body;
+
+    if (reply->status != WIRE_OK)
+        return;
+    if (run->world.fault == SIM_FORGETFUL_LOCK)
+        unlock(run, client);
+    wire_read_varint(&body);
+    for (size_t i = 0; i < client->sent_count; i++) {
+        struct own_key *own = &client->keys[client->sent[i].key];
+
+        wire_read_u8(&body);
+        *own = (struct own_key){.locked = true, .changed = true, .subtransaction = 1, .value = client->sent[i].value};
+        own->old = image_value(&body);
+        if (image_value(&body) != own->value)
+            sim_world_fail(&run->world, "a bulk write got another value");
+    }
+}
+
 static void spill_reply(struct run *run, struct client *client, const struct wire_reply *reply)
 {
     struct wire_reader body = reply->body;
@@ -623,6 +674,9 @@ static void on_reply(void *context, uint64_t token, const struct wire_reply *rep
         break;
     case LOCK:
         lock_reply(run, client, reply);
+        break;
+    case BULK:
+        bulk_reply(run, client, reply);
         break;
     case SPILL:
         spill_reply(run, client, reply);
@@ -724,38 +778,57 @@ static void keep_snapshots(struct run *run)
         run->snapshots[run->snapshot_count++] = run->world.applied_version;
 }
 
-static int read_request(struct run *run, struct wire_span bytes, struct sb_buffer *out)
+/* The node goes on while this reads; *from, *to: the newest version at its begin and end. */
+static int read_request(struct run *run, struct wire_span bytes, struct sb_buffer *out, uint64_t *from, uint64_t *to)
 {
     struct wire_request request;
     uint64_t snapshot;
     uint32_t detail;
-    int status = wire_request_open(bytes.data, bytes.size, &request);
+    uint8_t *copy = malloc(bytes.size);
+    int status;
 
+    if (!copy)
+        abort();
+    memcpy(copy, bytes.data, bytes.size);
+    *from = run->world.applied_version;
+    status = wire_request_open(copy, bytes.size, &request);
     if (status == WIRE_OK)
         status = sb_read_request(&run->world.reader, &request, out, &detail, &snapshot, &run->world.error);
+    *to = run->world.applied_version;
+    if (run->world.down) /* in the middle of applying: what is durable may show */
+        *to = sim_model_version_of(run->world.model, run->world.durable);
+    free(copy);
     if (status != WIRE_OK)
         sim_world_fail(&run->world, "read: %s: %s", wire_error_name(status), run->world.error.text);
     return status;
 }
 
-static int64_t expected_value(const struct run *run, const struct client *own, int64_t key, uint64_t snapshot)
-{
-    int64_t value;
+/* A moment, or the newest state in a span of time. */
+struct moment {
+    uint64_t from;
+    uint64_t to;
+};
 
-    for (int i = 1; own && i <= 2; i++) {
-        if (own->spilled[i] && sim_model_intent(run->world.model, own->spilled[i], key, &value))
-            return value;
-    }
-    return sim_model_value(run->world.model, key, snapshot ? snapshot : run->world.applied_version, NULL);
+static struct moment moment_of(uint64_t snapshot, uint64_t from, uint64_t to)
+{
+    return snapshot ? (struct moment){snapshot, snapshot} : (struct moment){from, to};
 }
 
-static void check_value(struct run *run, const struct client *own, int64_t key, uint64_t snapshot, int64_t value)
+static void check_value(struct run *run, const struct client *own, int64_t key, struct moment moment, int64_t value)
 {
-    int64_t expected = expected_value(run, own, key, snapshot);
+    const struct sim_model *model = run->world.model;
+    int64_t intent;
 
-    if (value != expected)
-        sim_world_fail(&run->world, "key %lld at %llx reads %lld, should %lld", (long long) key, (unsigned long long) snapshot, (long long) value,
-                       (long long) expected);
+    for (int i = 1; own && i <= 2; i++) {
+        if (!own->spilled[i] || !sim_model_intent(model, own->spilled[i], key, &intent))
+            continue;
+        if (value != intent)
+            sim_world_fail(&run->world, "key %lld reads %lld, its own intent is %lld", (long long) key, (long long) value, (long long) intent);
+        return;
+    }
+    if (!sim_model_had(model, key, value, moment.from, moment.to))
+        sim_world_fail(&run->world, "key %lld at %llx to %llx reads %lld, should %lld", (long long) key, (unsigned long long) moment.from,
+                       (unsigned long long) moment.to, (long long) value, (long long) sim_model_value(model, key, moment.from, NULL));
 }
 
 /* Whose own intents the reader may see. A client that waits may have intents under way. */
@@ -793,6 +866,8 @@ static void read_keys(struct run *run)
     uint64_t snapshot = choose_snapshot(run);
     struct sb_buffer out = {0};
     struct wire_reader r;
+    uint64_t from;
+    uint64_t to;
 
     sim_begin((struct wire_request){.operation = WIRE_GET, .snapshot = snapshot, .storage_id = run->world.storage_id}, own, own_count);
     sim_count(KEYS);
@@ -801,11 +876,11 @@ static void read_keys(struct run *run)
 
         wire_write_span(&sim_request, span.data, span.size);
     }
-    if (read_request(run, sim_end(), &out) == WIRE_OK) {
+    if (read_request(run, sim_end(), &out, &from, &to) == WIRE_OK) {
         r = wire_reader_of(out.data, out.size);
         wire_read_varint(&r);
         for (int64_t key = 0; key < KEYS; key++)
-            check_value(run, client, key, snapshot, image_value(&r));
+            check_value(run, client, key, moment_of(snapshot, from, to), image_value(&r));
         if (wire_reader_finish(&r) != WIRE_OK)
             sim_world_fail(&run->world, "a GET's reply is malformed");
     }
@@ -813,10 +888,10 @@ static void read_keys(struct run *run)
 }
 
 /* Keys between the last row and the next one have no item. */
-static void check_gap(struct run *run, const struct client *own, uint64_t snapshot, int64_t from, int64_t to)
+static void check_gap(struct run *run, const struct client *own, struct moment moment, int64_t low, int64_t high)
 {
-    for (int64_t key = from; key < to; key++)
-        check_value(run, own, key, snapshot, SIM_ABSENT);
+    for (int64_t key = low; key < high; key++)
+        check_value(run, own, key, moment, SIM_ABSENT);
 }
 
 /* One batch; the rest of the range is in *scan. */
@@ -825,15 +900,19 @@ static void scan_batch(struct run *run, struct scan *scan, const uint64_t *trans
     struct wire_request header = {.snapshot = scan->snapshot, .storage_id = run->world.storage_id};
     struct sb_buffer out = {0};
     struct wire_reader r;
+    struct moment moment;
+    uint64_t from;
+    uint64_t to;
     uint64_t rows;
     bool more;
 
     (void) sim_scan_request(header, transactions, count, scan->backward, key_of(run, scan->low), key_of(run, scan->high), below(run, 5),
                             1 + below(run, 500));
-    if (read_request(run, sim_end(), &out) != WIRE_OK) {
+    if (read_request(run, sim_end(), &out, &from, &to) != WIRE_OK) {
         sb_buffer_close(&out);
         return;
     }
+    moment = moment_of(scan->snapshot, from, to);
     r = wire_reader_of(out.data, out.size);
     more = wire_read_u8(&r);
     rows = wire_read_varint(&r);
@@ -845,15 +924,15 @@ static void scan_batch(struct run *run, struct scan *scan, const uint64_t *trans
             sim_world_fail(&run->world, "a scan returns key %lld out of order or range", (long long) key);
             break;
         }
-        check_value(run, own, key, scan->snapshot, sim_item_value(wire_read_span(&r)));
+        check_value(run, own, key, moment, sim_item_value(wire_read_span(&r)));
         if (scan->backward)
-            check_gap(run, own, scan->snapshot, key + 1, scan->high);
+            check_gap(run, own, moment, key + 1, scan->high);
         else
-            check_gap(run, own, scan->snapshot, scan->low, key);
+            check_gap(run, own, moment, scan->low, key);
         *(scan->backward ? &scan->high : &scan->low) = scan->backward ? key : key + 1;
     }
     if (!more)
-        check_gap(run, own, scan->snapshot, scan->low, scan->high);
+        check_gap(run, own, moment, scan->low, scan->high);
     if (wire_reader_finish(&r) != WIRE_OK || (more && rows == 0))
         sim_world_fail(&run->world, "a SCAN's reply is malformed");
     scan->running = more;
@@ -918,6 +997,8 @@ static void action(struct run *run)
     uint64_t dice = below(run, 1000);
     struct sim_world *world = &run->world;
 
+    if (world->fault != SIM_REPLY_EARLY)
+        sim_arena_reset();
     if (world->down)
         crash(run, one_in(run, 2));
     else if (dice < 460)

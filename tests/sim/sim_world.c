@@ -46,6 +46,135 @@ static int write_losing(void *self, const struct sb_change *changes, size_t coun
     return status;
 }
 
+/* ---- readers, disturbed ---- */
+
+static struct sim_world *around; /* the world whose reader is running */
+
+static void disturb(void)
+{
+    struct sim_world *world = around;
+
+    while (!world->down && !world->failed && sim_random_one_in(&world->random, 6)) {
+        sim_world_step(world);
+        sim_world_append(world);
+        sim_world_sync(world);
+        if (world->more)
+            sim_world_tick(world, 0);
+        sim_world_step(world);
+    }
+}
+
+struct disturbed_iterator {
+    struct sb_iterator face;
+    struct sb_iterator *inner;
+};
+
+static void disturbed_seek(void *self, struct wire_span key)
+{
+    struct sb_iterator *inner = ((struct disturbed_iterator *) self)->inner;
+
+    inner->seek(inner->self, key);
+    disturb();
+}
+
+static void disturbed_seek_last(void *self, struct wire_span key)
+{
+    struct sb_iterator *inner = ((struct disturbed_iterator *) self)->inner;
+
+    inner->seek_last(inner->self, key);
+    disturb();
+}
+
+static bool disturbed_valid(void *self)
+{
+    struct sb_iterator *inner = ((struct disturbed_iterator *) self)->inner;
+
+    return inner->valid(inner->self);
+}
+
+static void disturbed_next(void *self)
+{
+    struct sb_iterator *inner = ((struct disturbed_iterator *) self)->inner;
+
+    inner->next(inner->self);
+    disturb();
+}
+
+static void disturbed_prev(void *self)
+{
+    struct sb_iterator *inner = ((struct disturbed_iterator *) self)->inner;
+
+    inner->prev(inner->self);
+    disturb();
+}
+
+static struct wire_span disturbed_key(void *self)
+{
+    struct sb_iterator *inner = ((struct disturbed_iterator *) self)->inner;
+
+    return inner->key(inner->self);
+}
+
+static struct wire_span disturbed_value(void *self)
+{
+    struct sb_iterator *inner = ((struct disturbed_iterator *) self)->inner;
+
+    return inner->value(inner->self);
+}
+
+static int disturbed_status(void *self, struct sb_fault *fault)
+{
+    struct sb_iterator *inner = ((struct disturbed_iterator *) self)->inner;
+
+    return inner->status(inner->self, fault);
+}
+
+static void disturbed_close(void *self)
+{
+    struct disturbed_iterator *it = self;
+
+    it->inner->close(it->inner->self);
+    free(it);
+}
+
+static int disturbed_iterate(void *self, void *view, enum sb_family family, struct wire_span low, struct wire_span high,
+                             struct sb_iterator **out, struct sb_fault *fault)
+{
+    struct disturbed_iterator *it = calloc(1, sizeof(*it));
+    int status;
+
+    if (!it)
+        abort();
+    it->face = (struct sb_iterator){it,            disturbed_seek, disturbed_seek_last, disturbed_valid,  disturbed_next,
+                                    disturbed_prev, disturbed_key,  disturbed_value,     disturbed_status, disturbed_close};
+    disturb();
+    status = around->store.iterate(self, view, family, low, high, &it->inner, fault);
+    if (status != WIRE_OK) {
+        free(it);
+        return status;
+    }
+    disturb();
+    *out = &it->face;
+    return WIRE_OK;
+}
+
+static int disturbed_get(void *self, enum sb_family family, struct wire_span key, enum sb_tier tier, struct sb_value *out,
+                         struct sb_fault *fault)
+{
+    int status = around->store.get(self, family, key, tier, out, fault);
+
+    disturb();
+    return status;
+}
+
+static int disturbed_view_open(void *self, void **view, struct sb_fault *fault)
+{
+    int status = around->store.view_open(self, view, fault);
+
+    disturb();
+    return status;
+}
+
 static void open_store(struct sim_world *world)
 {
     struct sim_store_options options = {.seed = sim_random_next(&world->random),
@@ -59,6 +188,11 @@ static void open_store(struct sim_world *world)
         world->store.write = write_apart;
     if (world->fault == SIM_LOSE_HISTORY)
         world->store.write = write_losing;
+    around = world;
+    world->reader_store = world->store;
+    world->reader_store.get = disturbed_get;
+    world->reader_store.iterate = disturbed_iterate;
+    world->reader_store.view_open = disturbed_view_open;
 }
 
 /* ---- up and down ---- */
@@ -110,7 +244,7 @@ static int open_node(struct sim_world *world, struct replay *replay)
         return status;
     world->shard_options.store = &world->store;
     world->shard_options.transactions = world->transactions;
-    world->reader = (struct sb_reader){&world->store, world->transactions};
+    world->reader = (struct sb_reader){&world->reader_store, world->transactions};
     status = sb_shard_open(&world->shard_options, &world->shard, &applied, &world->error);
     if (status != WIRE_OK)
         return status;
@@ -421,7 +555,7 @@ void sim_world_keep(struct sim_world *world)
     status = sb_meta_applied(&world->store, true, &applied, &world->error);
     if (status == WIRE_OK && applied.index > 1)
         status = sb_log_truncate_prefix(world->log, WIRE_GROUP_LOCAL, applied.index - 1, &world->error);
-    if (status != WIRE_OK && !(world->armed && status == WIRE_E_IO))
+    if (status != WIRE_OK && !(world->armed && (status == WIRE_E_IO || status == WIRE_E_DISK_FULL)))
         sim_world_fail(world, "keep: %s: %s", wire_error_name(status), world->error.text);
 }
 

@@ -2,6 +2,8 @@
  * One node without threads, for the simulation of the shard: simulated disk, real log, simulated items store, real shard. Everything that threads would do is a call: step, append, sync, fetch. The caller decides when, by
  * chance; a failure or a crash takes the node down and up again as sb_start.c would.
  *
+ * Readers run in threads of their own: between any two things a reader does with the store the node may take some steps.
+ *
  * Faults planted on purpose prove that the simulation sees them.
  */
 #ifndef SIM_WORLD_H
@@ -47,6 +49,7 @@ struct sim_world {
     struct sb_shard_options shard_options;
     struct sb_log *log;
     struct sb_store store;
+    struct sb_store reader_store; /* the same, but the node goes on between two calls of a reader */
     struct sb_transactions *transactions;
     struct sb_shard *shard;
     struct sb_reader reader;

@@ -19,6 +19,7 @@ BEGIN {
 }
 
 use Exporter 'import';
+use IPC::Run ();
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -26,7 +27,7 @@ use Time::HiRes ();
 
 our @EXPORT = qw(
     level by_level new_node start_storage wait_until storage_pid children_of kill_everything
-    error_of state_of session slurp_file log_since log_size
+    try_sql connects error_of state_of session send_sql receive session_error wait_for_wait is_running slurp_file log_since log_size
 );
 
 my $TIMEOUT_S = 60;
@@ -62,6 +63,7 @@ sub new_node {
         wal_level                => 'replica',
         restart_after_crash      => 'on',
         log_statement            => "'none'",
+        log_min_duration_statement => 1000,
         max_connections          => 60,
         autovacuum               => 'off',
         'cairn.log_segment'      => "'4MB'",
@@ -132,17 +134,87 @@ sub is_running {
 
 # ---- sessions ----
 
-# A session that stays: ->query, ->query_until, ->quit.
+# A session that stays: ->query, ->quit, and the two below.
 sub session {
-    my ($node, %params) = @_;
-    return $node->background_psql('postgres', on_error_stop => 0, %params);
+    my ($node) = @_;
+    my $session = $node->background_psql('postgres', on_error_stop => 0);
+    $session->query("\\set VERBOSITY verbose");
+    $session->{backend} = $session->query('SELECT pg_backend_pid()');
+    return $session;
 }
 
-# SQLSTATE and message of a statement that must fail ('' if it did not).
+# Send statements and do not wait for their end.
+sub send_sql {
+    my ($session, $sql) = @_;
+    $session->{stderr} = '';
+    $session->query_until(qr/^sent$/m, "\\echo sent\n$sql\n\\echo finished\n\\warn finished\n");
+    return;
+}
+
+# Wait for their end: output and messages. A session that lost its server has ended too.
+sub receive {
+    my ($session) = @_;
+    my $end = Time::HiRes::time() + $TIMEOUT_S;
+    my $run = $session->{run};
+    while (!($session->{stdout} =~ /^finished$/m && $session->{stderr} =~ /^finished$/m)) {
+        die "timed out waiting for a session\n" if Time::HiRes::time() > $end;
+        last if !$run->pumpable;
+        eval { $run->pump_nb; 1 } or last;
+        Time::HiRes::usleep(5_000);
+    }
+    my ($out, $err) = @$session{qw(stdout stderr)};
+    @$session{qw(stdout stderr)} = ('', '');
+    s/^finished\n//m for $out, $err;
+    chomp $out;
+    return ($out, $err);
+}
+
+# Errors of a statement in a session.
+sub session_error {
+    my ($session, $sql) = @_;
+    send_sql($session, $sql);
+    my ($out, $err) = receive($session);
+    return $err;
+}
+
+# Until the session's backend waits for a lock ('Lock') or for the storage process ('Extension').
+sub wait_for_wait {
+    my ($node, $session, $kind) = @_;
+    wait_until(
+        "a backend waits ($kind)",
+        sub {
+            $node->safe_psql('postgres',
+                "SELECT count(*) FROM pg_stat_activity WHERE pid = $session->{backend} AND wait_event_type = '$kind'") == 1;
+        }
+    );
+    return;
+}
+
+# Status, output and messages of psql, which may fail; never dies.
+sub try_sql {
+    my ($node, $sql, %params) = @_;
+    my ($out, $err) = ('', '');
+    my @command = (
+        'psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-v', 'VERBOSITY=verbose', '-d',
+        $node->connstr($params{database} // 'postgres'), '-f', '-'
+    );
+    IPC::Run::run(\@command, '<', \$sql, '>', \$out, '2>', \$err);
+    my $status = $? >> 8;
+    chomp $out;
+    return ($status, $out, $err);
+}
+
+sub connects {
+    my ($node) = @_;
+    my ($status) = try_sql($node, 'SELECT 1');
+    return $status == 0;
+}
+
+# The messages of a statement that must fail ('' if it did not).
 sub error_of {
-    my ($node, $sql) = @_;
-    my ($code, $out, $err) = $node->psql('postgres', $sql, extra_params => [ '-v', 'VERBOSITY=verbose' ]);
-    return $err // '';
+    my ($node, $sql, %params) = @_;
+    my ($status, $out, $err) = try_sql($node, $sql, %params);
+    return $status == 0 ? '' : $err;
 }
 
 sub state_of {

@@ -15,8 +15,9 @@ use POSIX ();
 use Test::More;
 
 my $COLUMNS = 'w text, k integer, n integer, payload text, sum text, PRIMARY KEY (w, k)';
-my $LOST    = qr/server closed the connection|terminating connection|connection to server|could not connect
-    |the database system is|Connection refused|No such file or directory|not accepting connections|crash of another server process/x;
+my $LOST = join '|', 'server closed the connection', 'terminating connection', 'connection to server', 'could not connect',
+    'the database system is', 'Connection refused', 'No such file or directory', 'not accepting connections',
+    'crash of another server process';
 
 # kinds: bare, group (cairn-only transactions), mixed (cairn and heap), copy, ddl, spill.
 sub new {
@@ -33,9 +34,12 @@ sub make_tables {
     return;
 }
 
-sub forget_rows {
+# Take the rows that are there for the state to begin with.
+sub adopt {
     my ($self) = @_;
-    $self->{rows} = {};
+    $self->{rows} = $self->read_rows(\my @problems);
+    die "@problems\n" if @problems;
+    $self->{next_key}{$_} = 1_000_000 for @{ $self->{kinds} };
     return;
 }
 
@@ -264,7 +268,7 @@ sub finish {
         waitpid $running->{pid}, 0;
         my $errors = slurp_file("$running->{base}.err");
         for my $line (split /\n/, $errors) {
-            next if $line !~ /(?:ERROR|FATAL|PANIC):/ || $line =~ $LOST;
+            next if $line !~ /(?:ERROR|FATAL|PANIC):/ || $line =~ /$LOST/;
             diag("writer $w: " . substr $line, 0, 500);
             $clean = 0;
         }
@@ -301,7 +305,7 @@ sub difference {
     return @lines > 5 ? join("\n", @lines[ 0 .. 4 ], '... ' . (@lines - 5) . ' more') : join "\n", @lines;
 }
 
-# The rows of all tables by writer; problems are added to the list.
+# The rows of all tables by writer, nothing if one cannot be read; problems are added to the list.
 sub read_rows {
     my ($self, $problems) = @_;
     my $node = $self->{node};
@@ -309,10 +313,10 @@ sub read_rows {
         $node->safe_psql('postgres', q{SELECT relname FROM pg_class WHERE relname ~ '^(items|ledger|made_\d+)$' AND relkind = 'r'});
     my %rows;
     for my $table (@tables) {
-        my ($status, $out, $err) = $node->psql('postgres', "SELECT w, k, n, (md5(payload) = sum)::int FROM $table");
+        my ($status, $out, $err) = try_sql($node, "SELECT w, k, n, (md5(payload) = sum)::int FROM $table");
         if ($status != 0) {
             push @$problems, "reading $table: $err";
-            next;
+            return;
         }
         my %seen;
         for my $line (split /\n/, $out) {
@@ -337,7 +341,7 @@ sub compare_ways {
         SELECT count(*) FROM s
         WHERE (cairn.get_item('items', jsonb_build_object('w', w, 'k', k)) ->> 'n') IS DISTINCT FROM n::text
             OR (SELECT i.n FROM items i WHERE i.w = s.w AND i.k = s.k) IS DISTINCT FROM s.n};
-    my ($status, $out, $err) = $self->{node}->psql('postgres', $sql);
+    my ($status, $out, $err) = try_sql($self->{node}, $sql);
     push @$problems, "comparing ways to read: $err" if $status != 0;
     push @$problems, "sequential scan, item functions and primary key differ: $out" if $status == 0 && $out ne "0\n0";
     return;
@@ -347,7 +351,7 @@ sub compare_ways {
 sub check {
     my ($self) = @_;
     my @problems;
-    my $rows = $self->read_rows(\@problems);
+    my $rows = $self->read_rows(\@problems) or return $problems[-1];
     for my $w (@{ $self->{kinds} }) {
         my $running = $self->{running}{$w};
         my $have    = $rows->{$w} // {};
@@ -364,8 +368,10 @@ sub check {
         }
         $self->{rows}{$w} = $have;
     }
-    my %known = map { $_ => 1 } @{ $self->{kinds} };
-    push @problems, "rows of nobody: $_" for grep { !$known{$_} } keys %$rows;
+    for my $w (grep { !$self->{running}{$_} } keys %{ { %$rows, %{ $self->{rows} } } }) {
+        my $difference = difference($self->{rows}{$w} // {}, $rows->{$w} // {});
+        push @problems, "rows of nobody ($w):\n$difference" if $difference ne '';
+    }
     $self->compare_ways(\@problems);
     return join "\n", @problems;
 }
