@@ -113,6 +113,8 @@ static void utility(PlannedStmt *plan, const char *query, bool read_only, Proces
                     ParamListInfo params, QueryEnvironment *environment, DestReceiver *destination,
                     QueryCompletion *completion)
 {
+    if (IsA(plan->utilityStmt, CreatedbStmt)) /* the template is another database: whatever this one has */
+        cairn_ddl_create_database((const CreatedbStmt *) plan->utilityStmt);
     if (has_rules(plan->utilityStmt) && OidIsValid(get_table_am_oid("cairn", true))) {
         if (read_only && is_adapted(plan->utilityStmt)) {
             plan = copyObject(plan);

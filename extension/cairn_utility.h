@@ -29,6 +29,8 @@ void cairn_ddl_alter_table(AlterTableStmt *statement);
 void cairn_ddl_vacuum(const VacuumStmt *statement);
 void cairn_ddl_cluster(const ClusterStmt *statement);
 void cairn_ddl_reindex(const ReindexStmt *statement);
+/* 0A000 if the template database has cairn tables. */
+void cairn_ddl_create_database(const CreatedbStmt *statement);
 
 /* Shared by the rules. */
 bool cairn_ddl_names_cairn(const RangeVar *name); /* false if there is no such relation */

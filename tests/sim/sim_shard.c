@@ -69,6 +69,7 @@ struct client {
     bool prepared;
     enum request_kind kind;
     uint64_t number; /* makes the owner */
+    uint64_t asked;  /* applied version when it sent what it waits for */
     uint32_t subtransaction;
     uint64_t spilled[3]; /* by subtransaction; 0: none */
     uint64_t snapshot;   /* FIRST_UPDATER, else 0 */
@@ -239,6 +240,7 @@ static void begin_request(struct run *run, struct client *client, enum wire_oper
 static void send(struct run *run, struct client *client)
 {
     client->waiting = true;
+    client->asked = run->world.applied_version;
     sim_world_request(&run->world, (uint64_t) (client - run->clients), sim_end());
 }
 
@@ -506,6 +508,15 @@ static int64_t image_value(struct wire_reader *body)
     return wire_read_u8(body) ? sim_item_value(wire_read_span(body)) : SIM_ABSENT;
 }
 
+/* What a reply tells was so while it was asked for, and is durable. */
+static void check_told(struct run *run, const struct client *client, int64_t key, int64_t value)
+{
+    const struct sim_world *world = &run->world;
+
+    if (!sim_model_had(world->model, key, value, client->asked, sim_model_version_of(world->model, world->durable)))
+        sim_world_fail(&run->world, "key %lld was said to have %lld, which is not durable", (long long) key, (long long) value);
+}
+
 static void bare_reply(struct run *run, struct client *client, const struct wire_reply *reply)
 {
     struct op *op = &run->ops[client->op];
@@ -514,6 +525,8 @@ static void bare_reply(struct run *run, struct client *client, const struct wire
 
     if (reply->status != WIRE_OK) {
         op->fate = NEVER;
+        if (reply->status == WIRE_E_CONDITION)
+            check_told(run, client, client->sent[0].key, image_value(&body));
         return;
     }
     if (wire_read_varint(&body) != client->sent_count)
@@ -566,8 +579,10 @@ static void lock_reply(struct run *run, struct client *client, const struct wire
     if (own->locked && old != (own->changed ? own->value : own->old))
         sim_world_fail(&run->world, "key %lld had %lld under its lock, now %lld", (long long) client->key,
                        (long long) (own->changed ? own->value : own->old), (long long) old);
-    if (!own->locked)
+    if (!own->locked) {
         own->old = old;
+        check_told(run, client, client->key, old);
+    }
     own->locked = true;
     own->subtransaction = client->subtransaction;
     if (client->write_kind == WIRE_WRITE_LOCK)

@@ -1,0 +1,109 @@
+# A backend that waits for the storage process can be interrupted: cancel, statement_timeout, terminate, death of the
+# postmaster. The storage process is stopped by SIGSTOP to make it wait.
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::Bin;
+use CairnTest;
+use Test::More;
+
+my $GET  = q{SELECT cairn.get_item('t', '{"k": "a"}');};
+my $node = start_storage(new_node('waiting'));
+
+$node->safe_psql('postgres', q{CREATE TABLE t (k text PRIMARY KEY, v integer) USING cairn;
+    SELECT cairn.put_item('t', '{"k": "a", "v": 1}')});
+my $storage = storage_pid($node);
+my $reader  = session($node);
+my $writer  = session($node);
+# Their lanes exist, and what they need of the catalog is loaded.
+is($reader->query($GET), '{"k": "a", "v": 1}', 'a read');
+$writer->query(q{SELECT cairn.put_item('t', '{"k": "b", "v": 1}')});
+
+# ---- reads ----
+
+kill 'STOP', $storage;
+like(session_error($reader, "SET statement_timeout = '300ms'; $GET"), qr/57014.*statement timeout/, 'statement_timeout ends a read');
+$reader->query('RESET statement_timeout');
+like(session_error($reader, "SET statement_timeout = '300ms'; SELECT count(*) FROM t;"), qr/57014/, 'and a scan');
+$reader->query('RESET statement_timeout');
+
+send_sql($reader, $GET);
+wait_for_wait($node, $reader, 'Extension');
+$node->safe_psql('postgres', "SELECT pg_cancel_backend($reader->{backend})");
+my ($out, $err) = receive($reader);
+like($err, qr/57014.*user request/, 'cancel ends a read');
+
+# Both slots of the lane may be abandoned by now; the next read waits for one.
+send_sql($reader, $GET);
+wait_until('the reader is active',
+    sub { $node->safe_psql('postgres', "SELECT state FROM pg_stat_activity WHERE pid = $reader->{backend}") eq 'active' });
+$node->safe_psql('postgres', "SELECT pg_cancel_backend($reader->{backend})");
+($out, $err) = receive($reader);
+like($err, qr/57014/, 'also when it waits for a free slot');
+kill 'CONT', $storage;
+is($reader->query($GET), '{"k": "a", "v": 1}', 'the session goes on when the storage process does');
+
+# ---- a write whose outcome is open ----
+
+kill 'STOP', $storage;
+send_sql($writer, q{SELECT cairn.put_item('t', '{"k": "a", "v": 2}');});
+wait_for_wait($node, $writer, 'Extension');
+$node->safe_psql('postgres', "SELECT pg_cancel_backend($writer->{backend})");
+kill 'CONT', $storage;
+($out, $err) = receive($writer);
+ok($err eq '' || state_of($err) eq '57014', 'a cancelled write ends when its outcome is known');
+is($reader->query($GET), '{"k": "a", "v": 2}', 'and has happened');
+is($writer->query(q{SELECT cairn.put_item('t', '{"k": "a", "v": 3}', NULL, 'ALL_OLD')}), '{"k": "a", "v": 2}', 'its session goes on');
+
+# ---- a transaction that cannot commit ----
+
+kill 'STOP', $storage;
+send_sql($writer, q{BEGIN; SELECT cairn.put_item('t', '{"k": "a", "v": 4}'); COMMIT;});
+wait_for_wait($node, $writer, 'Extension');
+$node->safe_psql('postgres', "SELECT pg_cancel_backend($writer->{backend})");
+kill 'CONT', $storage;
+($out, $err) = receive($writer);
+my $value = state_of($err) eq '57014' ? 3 : 4;
+is($reader->query($GET), qq({"k": "a", "v": $value}), 'a cancelled transaction has happened whole or not, as it was told');
+
+# ---- terminate ----
+
+kill 'STOP', $storage;
+send_sql($reader, $GET);
+wait_for_wait($node, $reader, 'Extension');
+$node->safe_psql('postgres', "SELECT pg_terminate_backend($reader->{backend})");
+wait_until('the terminated reader is gone', sub { !is_running($reader->{backend}) });
+pass('terminate ends a read');
+send_sql($writer, q{SELECT cairn.put_item('t', '{"k": "a", "v": 5}');});
+wait_for_wait($node, $writer, 'Extension');
+$node->safe_psql('postgres', "SELECT pg_terminate_backend($writer->{backend})");
+kill 'CONT', $storage;
+wait_until('the terminated writer is gone', sub { !is_running($writer->{backend}) });
+pass('and a write when its outcome is known');
+is($node->safe_psql('postgres', $GET), '{"k": "a", "v": 5}', 'others find what it wrote');
+is($node->safe_psql('postgres', 'SELECT locks, transactions FROM cairn.storage'), '0|0', 'no lock stays behind');
+
+# ---- the postmaster dies ----
+
+$reader = session($node);
+$writer = session($node);
+$reader->query($GET);
+$writer->query(q{SELECT cairn.put_item('t', '{"k": "b", "v": 1}')});
+kill 'STOP', $storage;
+send_sql($reader, $GET);
+send_sql($writer, q{SELECT cairn.put_item('t', '{"k": "a", "v": 6}');});
+wait_for_wait($node, $_, 'Extension') for $reader, $writer;
+my @children = keys %{ { children_of($node->{_pid}) } };
+kill 'KILL', $node->{_pid};
+wait_until('waiting backends notice the death of the postmaster',
+    sub { !is_running($reader->{backend}) && !is_running($writer->{backend}) });
+pass('backends that wait end with the postmaster');
+kill 'CONT', $storage;
+wait_until('all processes are gone', sub { !grep { is_running($_) } @children });
+pass('so does the storage process');
+kill_everything($node);
+$node->start;
+my $item = $node->safe_psql('postgres', $GET);
+ok($item eq '{"k": "a", "v": 5}' || $item eq '{"k": "a", "v": 6}', 'the server starts again, the last write has happened or not');
+$node->stop;
+done_testing();
