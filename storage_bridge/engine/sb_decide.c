@@ -381,6 +381,7 @@ int sb_evaluate_decide(struct sb_shard *shard, uint64_t token, const struct wire
     struct sb_transaction found = {0};
     struct sb_draft draft;
     uint64_t after = 0;
+    uint64_t owner = 0;
     uint8_t bytes[8];
     struct wire_writer w = wire_writer_of(bytes, sizeof(bytes));
     int status = wire_reader_finish(&body);
@@ -392,8 +393,10 @@ int sb_evaluate_decide(struct sb_shard *shard, uint64_t token, const struct wire
     status = sb_draft_begin(shard, 0, &draft);
     while (status == WIRE_OK && sb_transactions_next(shard->evaluated_transactions, after, &found) == WIRE_OK) {
         after = found.id;
-        if (found.state == SB_TRANSACTION_PREPARED && found.decider == decider)
-            status = sb_decide(&draft, &found, commit ? SB_TRANSACTION_COMMITTED : SB_TRANSACTION_ABORTED);
+        if (found.state != SB_TRANSACTION_PREPARED || found.decider != decider)
+            continue;
+        owner = found.owner;
+        status = sb_decide(&draft, &found, commit ? SB_TRANSACTION_COMMITTED : SB_TRANSACTION_ABORTED);
     }
     if (status != WIRE_OK)
         return status;
@@ -405,7 +408,7 @@ int sb_evaluate_decide(struct sb_shard *shard, uint64_t token, const struct wire
     status = sb_draft_seal(&draft);
     if (status != WIRE_OK)
         return status;
-    release_after(shard, request->owner, draft.header.index);
+    release_after(shard, owner, draft.header.index);
     return sb_shard_reply(shard, token, WIRE_DECIDE, WIRE_OK, 0, draft.header.version,
                           (struct wire_span){bytes, w.size}, draft.header.index);
 }

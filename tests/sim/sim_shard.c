@@ -503,9 +503,19 @@ static void act(struct run *run, struct client *client)
 
 /* ---- replies ---- */
 
+/* A value that no key ever has stands for an image that is there and cannot be read, a deletion for instance. */
+#define UNREADABLE (-1)
+
+static int64_t item_value(struct wire_span item)
+{
+    int64_t value = sim_item_value(item);
+
+    return value == SIM_ABSENT ? UNREADABLE : value;
+}
+
 static int64_t image_value(struct wire_reader *body)
 {
-    return wire_read_u8(body) ? sim_item_value(wire_read_span(body)) : SIM_ABSENT;
+    return wire_read_u8(body) ? item_value(wire_read_span(body)) : SIM_ABSENT;
 }
 
 /* What a reply tells was so while it was asked for, and is durable. */
@@ -939,7 +949,7 @@ static void scan_batch(struct run *run, struct scan *scan, const uint64_t *trans
             sim_world_fail(&run->world, "a scan returns key %lld out of order or range", (long long) key);
             break;
         }
-        check_value(run, own, key, moment, sim_item_value(wire_read_span(&r)));
+        check_value(run, own, key, moment, item_value(wire_read_span(&r)));
         if (scan->backward)
             check_gap(run, own, moment, key + 1, scan->high);
         else

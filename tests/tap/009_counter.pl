@@ -6,6 +6,8 @@ use FindBin;
 use lib $FindBin::Bin;
 use CairnTest;
 use File::Temp ();
+use IPC::Run ();
+use POSIX ();
 use Test::More;
 
 my $CLIENTS = 32;
@@ -66,7 +68,8 @@ my @clients = map {
 waitpid $_, 0 for @clients;
 my %states;
 for my $client (1 .. $CLIENTS) {
-    $states{$1}++ while slurp_file("$scratch/bare.$client.out") =~ /^attempt (\S+)$/mg;
+    my $out = slurp_file("$scratch/bare.$client.out");
+    $states{$1}++ while $out =~ /^attempt (\S+)$/mg;
 }
 my $done = delete $states{'00000'} // 0;
 my $late = delete $states{'23000'} // 0;
