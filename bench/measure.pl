@@ -327,6 +327,7 @@ sub memory_report {
         write_buffers      => $mb{write_buffer} * $count{write_buffer_count},
         background_threads => 32 * $count{background_threads},
         lanes              => int($lanes) + 1,
+        allocator          => int(($mb{block_cache} + $mb{write_buffer} * $count{write_buffer_count}) / 4),
         fixed              => 96,
     );
     return {sum_mb => \%sum, bound_mb => sum0(values %sum), peak_mb => int($peak_kb / 1024), now_mb => {map { $_ => int($memory->{$_} / 1024) } keys %$memory}};

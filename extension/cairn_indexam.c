@@ -17,6 +17,7 @@
 #include "utils/rel.h"
 
 #include "cairn_indexscan.h"
+#include "cairn_refuse.h"
 #include "cairn_row.h"
 #include "cairn_tableam.h"
 #include "cairn_utility.h"

@@ -2,7 +2,7 @@
  * Callbacks of the table access method for what this release cannot do. The plan hook refuses the same earlier and for
  * whole statements; these stand behind it, so that no path gives a wrong answer.
  */
-#include "cairn_tableam.h"
+#include "cairn_refuse.h"
 
 #include "cairn_row.h"
 

@@ -21,6 +21,7 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
+#include "cairn_refuse.h"
 #include "cairn_row.h"
 #include "cairn_size.h"
 
@@ -59,8 +60,9 @@ static void check_can_be_cairn(Relation relation, const RelFileNode *node, char 
 }
 
 /*
- * The file says that the relation lives: the collector drops the storage of one whose file is gone. Postgres syncs a new file when it first writes to it, and nobody ever writes to this one: it must not vanish in a
- * power loss after the checkpoint that ends its redo.
+ * The file says that the relation lives: the collector drops the storage of one whose file is gone. Postgres syncs a
+ * new file when it first writes to it, and nobody ever writes to this one: it must not vanish in a power loss after the
+ * checkpoint that ends its redo.
  */
 static void create_durable_file(const RelFileNode *node, char persistence)
 {

@@ -11,6 +11,7 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
+#include "cairn_refuse.h"
 #include "cairn_row.h"
 #include "cairn_slot.h"
 

@@ -8,6 +8,7 @@
 #include "cairn_tableam.h"
 
 #include "cairn_fetch.h"
+#include "cairn_refuse.h"
 #include "cairn_slot.h"
 
 PG_FUNCTION_INFO_V1(cairn_table_handler);

@@ -40,7 +40,7 @@ words() {
     forbid '\b(malloc|calloc|realloc|free|abort)\b *\(' 'heap call outside sb_memory.c' $(grep -v '/sb_memory.c$\|/sb_rocks' <<<"$plain") $backend
     forbid '\b(printf|fprintf|fopen|fputs|puts)\b *\(' 'stdio in wire' $(sources storage_bridge/wire)
     forbid 'SetLatch' 'SetLatch called for an engine thread outside cairn_thread_latch.c' $(grep 'cairn_storage_main\|cairn_collect' <<<"$backend")
-    forbid '->buffer\b|wire_queue_(push|pop)' 'a ring or slot touched outside cairn_lane.c' $(grep -v '/cairn_lane.c$' <<<"$backend")
+    forbid '[-]>buffer\b|wire_queue_(push|pop)' 'a ring or slot touched outside cairn_lane.c' $(grep -v '/cairn_lane.c$' <<<"$backend")
     forbid 'wire_error_sqlstate' 'error codes become ereports in cairn_error.c only' $(grep -v '/cairn_error.[ch]$' <<<"$backend")
     forbid '\b(TODO|FIXME|XXX|HACK)\b' 'unfinished work' $plain $backend
 }
@@ -68,7 +68,7 @@ sizes() {
     done
     for file in $(sources storage_bridge extension | grep '\.h$'); do
         prototypes=$(grep -cE '^[a-z].*\b[a-z0-9_]+\(.*(\);|,$)' "$file")
-        [ "$prototypes" -le 24 ] || say "$file has $prototypes prototypes"
+        [ "$prototypes" -le 30 ] || say "$file has $prototypes prototypes"
     done
     perl tests/lint/function_lengths.pl 70 $(sources storage_bridge extension replication_worker | grep '\.c$') || bad=1
 }
