@@ -1,8 +1,10 @@
 /*
- * CREATE DATABASE copies the files of its template, and a cairn table's rows are in none of them: a template with cairn tables is refused.
+ * CREATE DATABASE copies the files of its template, and a cairn table's rows are in none of them: a template with cairn
+ * tables is refused.
  *
- * Happy path: the storage process is asked for the first storage of the template database; there is none. Failure modes: while the storage process is not ready nothing is asked; tables of such a copy then say
- * that their storage is gone.
+ * Happy path: the storage process is asked for the first storage of the template database; there is none. Failure
+ * modes: while the storage process is not ready nothing is asked; tables of such a copy then say that their storage is
+ * gone.
  */
 #include "cairn_utility.h"
 
@@ -49,7 +51,8 @@ void cairn_ddl_create_database(const CreatedbStmt *statement)
             template = defGetString(option);
     }
     database = get_database_oid(template, true);
-    if (!OidIsValid(database) || !shared || atomic_load(&shared->state) != WIRE_STORAGE_READY || !has_storages(database))
+    if (!OidIsValid(database) || !shared || atomic_load(&shared->state) != WIRE_STORAGE_READY ||
+        !has_storages(database))
         return;
     ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
                     errmsg("cannot create a database from template \"%s\": it has cairn tables", template),

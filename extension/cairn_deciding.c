@@ -1,17 +1,20 @@
 /*
- * Transactions that change heap tables and cairn tables become visible in two steps: the heap changes when Postgres commits, the items a moment later, when the decision is applied by the storage process. A snapshot of
- * both must show both or neither, and Postgres' side of it is given: the version is fitted to the heap snapshot.
+ * Transactions that change heap tables and cairn tables become visible in two steps: the heap changes when Postgres
+ * commits, the items a moment later, when the decision is applied by the storage process. A snapshot of both must show
+ * both or neither, and Postgres' side of it is given: the version is fitted to the heap snapshot.
  *
- * Happy path of a commit: `set` before Postgres commits, `send` just before the decision is sent, `finish` when it is applied: the version goes into a ring of the last decisions, then the lane's mark goes.
+ * Happy path of a commit: `set` before Postgres commits, `send` just before the decision is sent, `finish` when it is
+ * applied: the version goes into a ring of the last decisions, then the lane's mark goes.
  *
  * Happy path of a snapshot:
- *   1 transactions in between that the heap snapshot sees as committed: wait until they are finished; their versions are applied then
- *   2 the version is taken: it covers everything applied
- *   3 transactions whose decision was sent before that: wait until they are in the ring (one sync)
- *   4 decisions in the ring at or below the version that the heap snapshot does not see: the version is lowered below the least of them. It still covers every write acknowledged before the heap snapshot was taken, for such a
- *     decision was applied after that
+ *   1 transactions in between that the heap snapshot sees as committed: wait until they are finished; their versions
+ * are applied then 2 the version is taken: it covers everything applied 3 transactions whose decision was sent before
+ * that: wait until they are in the ring (one sync) 4 decisions in the ring at or below the version that the heap
+ * snapshot does not see: the version is lowered below the least of them. It still covers every write acknowledged
+ * before the heap snapshot was taken, for such a decision was applied after that
  *
- * Failures: a backend that dies in between takes the server through a crash restart, which decides from pg_xact. A snapshot so old that the ring may have lost a decision that it must not see is refused (40001).
+ * Failures: a backend that dies in between takes the server through a crash restart, which decides from pg_xact. A
+ * snapshot so old that the ring may have lost a decision that it must not see is refused (40001).
  */
 #include "cairn_frame.h"
 
@@ -113,7 +116,8 @@ static uint64 fit(Snapshot snapshot, uint64 version)
     bool full;
 
     newest = pg_atomic_read_u64(&control->decided_newest);
-    if (newest == 0 || TransactionIdPrecedes(XidFromFullTransactionId(FullTransactionIdFromU64(newest)), snapshot->xmin))
+    if (newest == 0 ||
+        TransactionIdPrecedes(XidFromFullTransactionId(FullTransactionIdFromU64(newest)), snapshot->xmin))
         return version; /* the usual case: all of them are over for this snapshot */
     SpinLockAcquire(&control->decided_lock);
     count = Min(control->decided_next, CAIRN_DECIDED_MAX);
@@ -129,10 +133,11 @@ static uint64 fit(Snapshot snapshot, uint64 version)
             version = decided[i].version - 1;
     }
     if (full)
-        ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-                        errmsg("the snapshot is too old for cairn tables"),
-                        errdetail("More than %d transactions over heap and cairn tables were committed since it was taken.", CAIRN_DECIDED_MAX),
-                        errhint("Run the statement again.")));
+        ereport(ERROR,
+                (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE), errmsg("the snapshot is too old for cairn tables"),
+                 errdetail("More than %d transactions over heap and cairn tables were committed since it was taken.",
+                           CAIRN_DECIDED_MAX),
+                 errhint("Run the statement again.")));
     return version;
 }
 

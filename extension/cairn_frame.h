@@ -1,8 +1,10 @@
 /*
- * The state of the current transaction, shared by its three files: cairn_writeset.c (versions and spilling), cairn_xact.c (locks, callbacks, commit), cairn_snapshot.c (snapshots).
+ * The state of the current transaction, shared by its three files: cairn_writeset.c (versions and spilling),
+ * cairn_xact.c (locks, callbacks, commit), cairn_snapshot.c (snapshots).
  *
- * One frame per subtransaction that wrote or locked something, newest first. A version belongs to a frame; when a subtransaction commits, its frame is merged into its parent's; when it aborts, the versions of its
- * frame, always the newest of their chains, are cut, its locks released and its spilled intents aborted.
+ * One frame per subtransaction that wrote or locked something, newest first. A version belongs to a frame; when a
+ * subtransaction commits, its frame is merged into its parent's; when it aborts, the versions of its frame, always the
+ * newest of their chains, are cut, its locks released and its spilled intents aborted.
  */
 #ifndef CAIRN_FRAME_H
 #define CAIRN_FRAME_H
@@ -19,8 +21,8 @@ typedef struct CairnSpill {
 } CairnSpill;
 
 typedef struct CairnFrame {
-    struct CairnFrame *parent;  /* the next older frame */
-    struct CairnFrame *merged;  /* not NULL: this frame's subtransaction committed into that one */
+    struct CairnFrame *parent; /* the next older frame */
+    struct CairnFrame *merged; /* not NULL: this frame's subtransaction committed into that one */
     SubTransactionId subtransaction;
     struct CairnVersion *versions; /* newest first */
     struct CairnVersion *versions_end;
@@ -49,8 +51,8 @@ typedef struct CairnXact {
     MemoryContext versions; /* the map and the versions; replaced by each spill */
     CairnSkipList *map;
     CairnFrame *newest;
-    uint64 owner;    /* 0: none yet */
-    uint64 decider;  /* full transaction id once prepared, else 0 */
+    uint64 owner;     /* 0: none yet */
+    uint64 decider;   /* full transaction id once prepared, else 0 */
     Size spill_above; /* memory of the write set at which to spill again, if above cairn.write_set */
     bool committed;   /* the COMMIT request was answered, or may have been carried out */
 } CairnXact;
@@ -61,7 +63,8 @@ extern CairnXact cairn_xact;
 CairnFrame *cairn_xact_frame(void);
 /* Follow merges. */
 CairnFrame *cairn_frame_of(CairnVersion *version);
-/* All spilled transaction ids of all frames, big-endian, into out[8 * WIRE_OWN_TRANSACTIONS_MAX]; those a snapshot with curcid may see, or all (InvalidCommandId). Returns the size. */
+/* All spilled transaction ids of all frames, big-endian, into out[8 * WIRE_OWN_TRANSACTIONS_MAX]; those a snapshot with
+ * curcid may see, or all (InvalidCommandId). Returns the size. */
 Size cairn_xact_own_transactions(uint8 *out, CommandId curcid);
 
 void cairn_writeset_create(void);
@@ -78,7 +81,8 @@ void cairn_snapshot_at_xact_end(void);
 void cairn_snapshot_at_subxact_abort(SubTransactionId subtransaction);
 void cairn_snapshot_at_subxact_commit(SubTransactionId subtransaction, SubTransactionId parent);
 
-/* cairn_deciding.c: heap changes and items of one transaction become visible at two moments; snapshots are made to see both or neither. */
+/* cairn_deciding.c: heap changes and items of one transaction become visible at two moments; snapshots are made to see
+ * both or neither. */
 void cairn_deciding_set(FullTransactionId transaction);
 void cairn_deciding_send(void);
 void cairn_deciding_finish(uint64 version);

@@ -17,6 +17,7 @@
 
 #include "cairn_error.h"
 #include "cairn_handles.h"
+#include "cairn_item.h"
 #include "cairn_lane.h"
 #include "cairn_row.h"
 #include "cairn_slot.h"
@@ -143,10 +144,23 @@ static void send_keys(const InsertBatch *batch, uint64 storage_id, CairnReply *r
     cairn_lane_call(&request, reply);
 }
 
+static void raise_refusal(const InsertBatch *batch, const CairnReply *reply) pg_attribute_noreturn();
+static void raise_refusal(const InsertBatch *batch, const CairnReply *reply)
+{
+    CairnSubject subject = {NULL, NULL, "insert"};
+
+    if (reply->status == WIRE_E_EXISTS && reply->detail < (uint32) batch->count)
+        raise_duplicate(batch, (int) reply->detail);
+    subject.table = cairn_table_name(batch->relation);
+    if (reply->detail < (uint32) batch->count)
+        subject.key =
+            cairn_row_key_text(batch->relation, cairn_table_of(batch->relation), batch->rows[reply->detail].key);
+    cairn_error_raise(reply->status, &subject);
+}
+
 /* Lock all keys, none of which may exist. */
 static void lock_keys(const InsertBatch *batch, uint64 storage_id)
 {
-    CairnSubject subject = {NULL, NULL, "insert"};
     CairnReply reply;
 
     for (;;) {
@@ -157,13 +171,7 @@ static void lock_keys(const InsertBatch *batch, uint64 storage_id)
             cairn_xact_wait_for(&reply.body);
             continue;
         }
-        if (reply.status == WIRE_E_EXISTS && reply.detail < (uint32) batch->count)
-            raise_duplicate(batch, (int) reply.detail);
-        subject.table = cairn_table_name(batch->relation);
-        if (reply.detail < (uint32) batch->count)
-            subject.key =
-                cairn_row_key_text(batch->relation, cairn_table_of(batch->relation), batch->rows[reply.detail].key);
-        cairn_error_raise(reply.status, &subject);
+        raise_refusal(batch, &reply);
     }
 }
 
@@ -225,8 +233,58 @@ void cairn_insert_multi(Relation relation, TupleTableSlot **slots, int count, Co
     MemoryContextDelete(memory);
 }
 
+/* A note of ExecutorStart that nothing else happens in this transaction, and nothing that could make more of it. */
+static bool is_bare(Relation relation)
+{
+    return cairn_item_take_bare_insert() && !relation->trigdesc && !cairn_xact_active() &&
+           !TransactionIdIsValid(GetTopTransactionIdIfAny());
+}
+
+static void send_item(const InsertBatch *batch, uint64 storage_id, CairnReply *reply)
+{
+    const InsertRow *row = &batch->rows[0];
+    struct wire_request header = {.operation = WIRE_WRITE, .storage_id = storage_id};
+    struct wire_write_op op = {
+        .kind = WIRE_WRITE_PUT, .flags = WIRE_MUST_NOT_EXIST, .key = row->key, .argument = row->item};
+    CairnRequest request;
+
+    cairn_request_begin(&request, &header, 64 + row->key.size + row->item.size);
+    wire_write_varint(&request.writer, 1);
+    wire_write_op_write(&request.writer, &op);
+    cairn_lane_call(&request, reply);
+}
+
+/* The row is all that the transaction does: evaluated, logged and acknowledged in one hand-over. */
+static void insert_bare(Relation relation, TupleTableSlot *slot)
+{
+    MemoryContext memory = AllocSetContextCreate(CurrentMemoryContext, "CairnInsert", ALLOCSET_DEFAULT_SIZES);
+    MemoryContext previous = MemoryContextSwitchTo(memory);
+    uint64 storage_id = cairn_table_of(relation)->storage_id;
+    InsertRow row;
+    InsertBatch batch = {.relation = relation, .slots = &slot, .rows = &row};
+    CairnReply reply;
+
+    encode_row(&batch, 0);
+    for (send_item(&batch, storage_id, &reply); reply.status == WIRE_E_LOCKED; send_item(&batch, storage_id, &reply))
+        cairn_xact_wait_for(&reply.body);
+    if (reply.status != WIRE_OK)
+        raise_refusal(&batch, &reply);
+    cairn_xact_wrote_bare();
+    slot->tts_tableOid = RelationGetRelid(relation);
+    slot->tts_tid = cairn_handle_none();
+    pgstat_count_heap_insert(relation, 1);
+    MemoryContextSwitchTo(previous);
+    MemoryContextDelete(memory);
+}
+
 void cairn_insert_tuple(Relation relation, TupleTableSlot *slot, CommandId cid, int options,
                         struct BulkInsertStateData *state)
 {
+    if (is_bare(relation)) {
+        check_has_key(relation);
+        cairn_xact_check_write();
+        insert_bare(relation, slot);
+        return;
+    }
     cairn_insert_multi(relation, &slot, 1, cid, options, state);
 }

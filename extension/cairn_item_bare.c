@@ -30,7 +30,22 @@
 static ExecutorStart_hook_type previous_start;
 
 static Oid noted_function;
+static bool noted_insert;
 static LocalTransactionId noted_transaction;
+
+void cairn_item_forget_bare(void)
+{
+    noted_function = InvalidOid;
+    noted_insert = false;
+}
+
+bool cairn_item_take_bare_insert(void)
+{
+    bool bare = noted_insert && noted_transaction == MyProc->lxid;
+
+    noted_insert = false;
+    return bare;
+}
 
 /* Names of functions that ask for it; all of them are in C in schema cairn. */
 static const char *const bare_functions[] = {"put_item", "get_item", "delete_item", "update_item", "batch_write_item"};
@@ -98,26 +113,49 @@ static Oid only_call(const PlannedStmt *statement)
     return call->funcid;
 }
 
+/*
+ * INSERT of one row, with nothing that could fail behind it: no RETURNING, no check of a view, no subplan. (What
+ * triggers could do the table access method knows.)
+ */
+static bool only_insert(const PlannedStmt *statement)
+{
+    const ModifyTable *modify = (const ModifyTable *) statement->planTree;
+    const Plan *source;
+
+    if (statement->commandType != CMD_INSERT || statement->hasModifyingCTE || statement->hasReturning ||
+        statement->subplans != NIL || !IsA(modify, ModifyTable) || modify->operation != CMD_INSERT ||
+        modify->onConflictAction != ONCONFLICT_NONE || modify->withCheckOptionLists != NIL || modify->rowMarks != NIL)
+        return false;
+    source = outerPlan(modify);
+    return source && IsA(source, Result) && !source->lefttree && source->qual == NIL;
+}
+
 /* The client's own statement: neither in a function, nor a cursor, nor under EXPLAIN, COPY or EXECUTE. */
 static bool is_top_level(const QueryDesc *query)
 {
-    return ActivePortal && ActivePortal->name[0] == '\0' && ActivePortal->strategy == PORTAL_ONE_SELECT &&
+    return ActivePortal && ActivePortal->name[0] == '\0' &&
+           ActivePortal->strategy == (query->operation == CMD_INSERT ? PORTAL_MULTI_QUERY : PORTAL_ONE_SELECT) &&
            list_length(ActivePortal->stmts) == 1 && linitial(ActivePortal->stmts) == query->plannedstmt;
+}
+
+/* The statement is alone in its transaction, which has done nothing yet. */
+static bool is_alone(const QueryDesc *query, int flags)
+{
+    return !(flags & EXEC_FLAG_EXPLAIN_ONLY) && is_top_level(query) && !IsInTransactionBlock(true) &&
+           cairn_writeset_empty() && !cairn_xact_active() && !TransactionIdIsValid(GetTopTransactionIdIfAny());
 }
 
 static void start(QueryDesc *query, int flags)
 {
-    Oid function = InvalidOid;
-
     noted_function = InvalidOid;
-    if (!(flags & EXEC_FLAG_EXPLAIN_ONLY) && is_top_level(query) && !IsInTransactionBlock(true))
-        function = only_call(query->plannedstmt);
-    if (OidIsValid(function) && cairn_writeset_empty() && !cairn_xact_active() &&
-        !TransactionIdIsValid(GetTopTransactionIdIfAny())) {
-        /* In a pipeline the statement commits by itself, as it will have. */
-        MyXactFlags |= XACT_FLAGS_NEEDIMMEDIATECOMMIT;
-        noted_function = function;
+    noted_insert = false;
+    if ((query->operation == CMD_SELECT || query->operation == CMD_INSERT) && is_alone(query, flags)) {
+        noted_function = only_call(query->plannedstmt);
+        noted_insert = only_insert(query->plannedstmt);
         noted_transaction = MyProc->lxid;
+        /* In a pipeline the statement commits by itself, as it will have. */
+        if (OidIsValid(noted_function))
+            MyXactFlags |= XACT_FLAGS_NEEDIMMEDIATECOMMIT;
     }
     if (previous_start)
         previous_start(query, flags);

@@ -117,7 +117,9 @@ void cairn_item_write(const CairnItemCall *call, struct wire_write_op *ops, int 
                          reply.detail < (uint32) count ? ops[reply.detail].key : (struct wire_span){NULL, 0});
     read_images(call, &reply, count, images);
     cairn_usage.items_written += (uint64) count;
-    if (!call->bare)
+    if (call->bare)
+        cairn_xact_wrote_bare();
+    else
         keep_effects(call, ops, count, images);
 }
 

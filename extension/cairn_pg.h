@@ -1,5 +1,6 @@
 /*
- * The first include of every Postgres-side file: server basics and the range of versions that this release is built and tested for.
+ * The first include of every Postgres-side file: server basics and the range of versions that this release is built and
+ * tested for.
  */
 #ifndef CAIRN_PG_H
 #define CAIRN_PG_H

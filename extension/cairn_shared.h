@@ -23,7 +23,7 @@ extern int cairn_max_open_files;
 extern int cairn_max_snapshot_age_s;
 extern int cairn_rate_limit_mb_per_s;
 extern int cairn_reader_threads;
-extern int cairn_start_timeout_s; /* how long a request waits for the storage process */
+extern int cairn_start_timeout_s;     /* how long a request waits for the storage process */
 extern char *cairn_storage_directory; /* empty: "cairn" in the data directory */
 extern int cairn_write_buffer_count;
 extern int cairn_write_buffer_mb;
@@ -35,7 +35,8 @@ void cairn_settings_define(void);
 void cairn_shared_request(void);
 
 /*
- * The region. Errors: 55000 if the library was not loaded by shared_preload_libraries, with the line to add to postgresql.conf as hint.
+ * The region. Errors: 55000 if the library was not loaded by shared_preload_libraries, with the line to add to
+ * postgresql.conf as hint.
  */
 struct wire_shared *cairn_shared(void);
 /* As above, NULL instead of an error. */
@@ -51,12 +52,13 @@ typedef struct CairnDecided {
 
 /* What backends and the storage process's main thread tell each other beside the lanes. */
 typedef struct CairnControl {
-    pg_atomic_uint32 attached; /* processes that have a lane; changed by themselves */
+    pg_atomic_uint32 attached;       /* processes that have a lane; changed by themselves */
     pg_atomic_uint64 decided_newest; /* greatest full transaction id that was ever in the ring; read without a lock */
     slock_t decided_lock;            /* guards the next two */
     uint32 decided_next;             /* grows for ever; the last CAIRN_DECIDED_MAX are in the ring */
     CairnDecided decided[CAIRN_DECIDED_MAX];
-    Latch *storage_latch;      /* of the storage process; NULL before its first start. Written by it, read without a lock: a latch in shared memory stays valid after its owner is gone */
+    Latch *storage_latch; /* of the storage process; NULL before its first start. Written by it, read without a lock: a
+                             latch in shared memory stays valid after its owner is gone */
 } CairnControl;
 
 /* NULL if the library was not loaded by shared_preload_libraries. */

@@ -1,4 +1,5 @@
-/* See cairn_skiplist.h. W. Pugh, "Skip lists: a probabilistic alternative to balanced trees", 1990; levels with probability 1/4. */
+/* See cairn_skiplist.h. W. Pugh, "Skip lists: a probabilistic alternative to balanced trees", 1990; levels with
+ * probability 1/4. */
 #include "cairn_skiplist.h"
 
 #include "utils/memutils.h"

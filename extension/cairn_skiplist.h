@@ -1,5 +1,6 @@
 /*
- * An ordered map from byte strings to pointers: a skip list in one memory context, for the write set. (PostgreSQL 15's rbtree cannot seek to a bound.)
+ * An ordered map from byte strings to pointers: a skip list in one memory context, for the write set. (PostgreSQL 15's
+ * rbtree cannot seek to a bound.)
  *
  * Nothing is removed but everything at once, by resetting the context.
  */

@@ -1,8 +1,11 @@
 /*
- * From Postgres' snapshots to versions. Postgres has no hook on taking a snapshot; ExecutorStart is the first moment at which the snapshot of a statement is known, so the version is taken there and
- * kept, one row for each running executor, until ExecutorEnd, or the end of the subtransaction that started it: after an error ExecutorEnd is not called.
+ * From Postgres' snapshots to versions. Postgres has no hook on taking a snapshot; ExecutorStart is the first moment at
+ * which the snapshot of a statement is known, so the version is taken there and kept, one row for each running
+ * executor, until ExecutorEnd, or the end of the subtransaction that started it: after an error ExecutorEnd is not
+ * called.
  *
- * REPEATABLE READ: one version for the transaction. A snapshot that did not come through the executor (COPY TO, expressions of PL/pgSQL) gets the newest version when it is first asked for; its caller keeps it.
+ * REPEATABLE READ: one version for the transaction. A snapshot that did not come through the executor (COPY TO,
+ * expressions of PL/pgSQL) gets the newest version when it is first asked for; its caller keeps it.
  */
 #include "cairn_frame.h"
 
@@ -16,7 +19,7 @@
 
 typedef struct KnownSnapshot {
     Snapshot snapshot;
-    uint64 version; /* 0: not taken yet */
+    uint64 version;                  /* 0: not taken yet */
     SubTransactionId subtransaction; /* that started the executor */
 } KnownSnapshot;
 
@@ -45,9 +48,9 @@ static uint64 newest(Snapshot snapshot)
                         errmsg("cairn tables cannot be used in a SERIALIZABLE transaction"),
                         errhint("Use REPEATABLE READ or READ COMMITTED.")));
     if (imported)
-        ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-                        errmsg("cairn tables cannot be read at an imported snapshot"),
-                        errhint("Read them in the transaction that exported it; run pg_dump without --jobs.")));
+        ereport(ERROR,
+                (errcode(ERRCODE_FEATURE_NOT_SUPPORTED), errmsg("cairn tables cannot be read at an imported snapshot"),
+                 errhint("Read them in the transaction that exported it; run pg_dump without --jobs.")));
     if (!IsolationUsesXactSnapshot())
         return cairn_deciding_snapshot(snapshot);
     if (transaction_version == 0)
@@ -69,7 +72,8 @@ uint64 cairn_xact_snapshot(Snapshot snapshot)
     return found->version;
 }
 
-/* A version for a statement that may touch cairn tables, as near to its heap snapshot as can be. A nested executor on the same snapshot reads at the same version. */
+/* A version for a statement that may touch cairn tables, as near to its heap snapshot as can be. A nested executor on
+ * the same snapshot reads at the same version. */
 static void remember(Snapshot snapshot)
 {
     KnownSnapshot *found = find_known(snapshot);
@@ -131,8 +135,9 @@ static void end(QueryDesc *query)
     }
 }
 
-static void utility(PlannedStmt *statement, const char *text, bool read_only, ProcessUtilityContext context, ParamListInfo params,
-                    QueryEnvironment *environment, DestReceiver *receiver, QueryCompletion *completion)
+static void utility(PlannedStmt *statement, const char *text, bool read_only, ProcessUtilityContext context,
+                    ParamListInfo params, QueryEnvironment *environment, DestReceiver *receiver,
+                    QueryCompletion *completion)
 {
     const VariableSetStmt *set = (const VariableSetStmt *) statement->utilityStmt;
 

@@ -17,6 +17,7 @@
 #include "utils/pg_locale.h"
 #include "utils/syscache.h"
 
+#include "cairn_item.h"
 #include "cairn_table.h"
 
 static ProcessUtility_hook_type previous_hook;
@@ -113,6 +114,7 @@ static void utility(PlannedStmt *plan, const char *query, bool read_only, Proces
                     ParamListInfo params, QueryEnvironment *environment, DestReceiver *destination,
                     QueryCompletion *completion)
 {
+    cairn_item_forget_bare();
     if (IsA(plan->utilityStmt, CreatedbStmt)) /* the template is another database: whatever this one has */
         cairn_ddl_create_database((const CreatedbStmt *) plan->utilityStmt);
     if (has_rules(plan->utilityStmt) && OidIsValid(get_table_am_oid("cairn", true))) {

@@ -1,8 +1,10 @@
 /*
- * The write set's versions: a skip list of keys, each with a chain of versions, newest first. See cairn_writeset.h and cairn_frame.h.
+ * The write set's versions: a skip list of keys, each with a chain of versions, newest first. See cairn_writeset.h and
+ * cairn_frame.h.
  *
- * Spilling sends every chain that lies within one frame to the storage process as intents and starts a new, smaller map. Completed commands and the running one are spilled under different transaction ids, so that a
- * statement does not meet rows that it wrote itself.
+ * Spilling sends every chain that lies within one frame to the storage process as intents and starts a new, smaller
+ * map. Completed commands and the running one are spilled under different transaction ids, so that a statement does not
+ * meet rows that it wrote itself.
  */
 #include "cairn_frame.h"
 
@@ -100,21 +102,23 @@ bool cairn_writeset_find(struct wire_span key, CommandId curcid, CairnOwnVersion
     return node && give(visible(node->value, curcid), out);
 }
 
-bool cairn_writeset_seek(struct wire_span key, bool exclusive, bool forward, struct wire_span low, struct wire_span high,
-                         CommandId curcid, struct wire_span *found, CairnOwnVersion *out)
+bool cairn_writeset_seek(struct wire_span key, bool exclusive, bool forward, struct wire_span low,
+                         struct wire_span high, CommandId curcid, struct wire_span *found, CairnOwnVersion *out)
 {
     CairnSkipNode *node;
 
     if (!cairn_xact.map)
         return false;
     if (forward)
-        node = key.size > 0 && wire_span_compare(key, low) >= 0 ? cairn_skiplist_at_least(cairn_xact.map, key, exclusive)
-                                                                : cairn_skiplist_at_least(cairn_xact.map, low, false);
+        node = key.size > 0 && wire_span_compare(key, low) >= 0
+                   ? cairn_skiplist_at_least(cairn_xact.map, key, exclusive)
+                   : cairn_skiplist_at_least(cairn_xact.map, low, false);
     else if (key.size > 0 && (high.size == 0 || wire_span_compare(key, high) < 0))
         node = cairn_skiplist_at_most(cairn_xact.map, key, exclusive);
     else
         node = cairn_skiplist_at_most(cairn_xact.map, high, true);
-    while (node && (forward ? high.size == 0 || wire_span_compare(node->key, high) < 0 : wire_span_compare(node->key, low) >= 0)) {
+    while (node && (forward ? high.size == 0 || wire_span_compare(node->key, high) < 0
+                            : wire_span_compare(node->key, low) >= 0)) {
         if (give(visible(node->value, curcid), out)) {
             *found = node->key;
             return true;
@@ -141,7 +145,8 @@ bool cairn_writeset_has_effects(void)
         if (frame->spill_count > 0)
             return true;
     }
-    for (CairnSkipNode *node = cairn_xact.map ? cairn_skiplist_first(cairn_xact.map) : NULL; node; node = node->next[0]) {
+    for (CairnSkipNode *node = cairn_xact.map ? cairn_skiplist_first(cairn_xact.map) : NULL; node;
+         node = node->next[0]) {
         if (node->value)
             return true;
     }
@@ -179,7 +184,8 @@ void cairn_writeset_effects(CairnRequest *request)
         count += node->value != NULL;
     cairn_request_reserve(request, 10);
     wire_write_varint(&request->writer, count);
-    for (CairnSkipNode *node = cairn_xact.map ? cairn_skiplist_first(cairn_xact.map) : NULL; node; node = node->next[0]) {
+    for (CairnSkipNode *node = cairn_xact.map ? cairn_skiplist_first(cairn_xact.map) : NULL; node;
+         node = node->next[0]) {
         if (node->value)
             append_effect(request, node, node->value);
     }
@@ -234,10 +240,12 @@ static void send_spill(SpillGroup *group, CairnSkipNode *from, CairnSkipNode *un
     }
     cairn_lane_call(&request, &reply);
     if (reply.status == WIRE_E_TRANSACTION_EXISTS)
-        ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-                        errmsg("a savepoint changes a row again that its transaction has written to the storage process already"),
-                        errdetail("The transaction's writes passed cairn.write_set (%d kB).", cairn_write_set_kb),
-                        errhint("Raise cairn.write_set, or change the row outside of the savepoint.")));
+        ereport(
+            ERROR,
+            (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+             errmsg("a savepoint changes a row again that its transaction has written to the storage process already"),
+             errdetail("The transaction's writes passed cairn.write_set (%d kB).", cairn_write_set_kb),
+             errhint("Raise cairn.write_set, or change the row outside of the savepoint.")));
     if (reply.status != WIRE_OK)
         cairn_error_raise(reply.status, &(CairnSubject){.action = "write a large transaction"});
     group->spill.transaction = wire_read_u64(&reply.body);
@@ -261,8 +269,9 @@ static void note_spill(SpillGroup *group)
     }
     if (frame->spill_count == frame->spill_capacity) {
         frame->spill_capacity = frame->spill_capacity ? frame->spill_capacity * 2 : 4;
-        frame->spills = frame->spills ? repalloc(frame->spills, frame->spill_capacity * sizeof(CairnSpill))
-                                      : MemoryContextAlloc(cairn_xact.context, frame->spill_capacity * sizeof(CairnSpill));
+        frame->spills = frame->spills
+                            ? repalloc(frame->spills, frame->spill_capacity * sizeof(CairnSpill))
+                            : MemoryContextAlloc(cairn_xact.context, frame->spill_capacity * sizeof(CairnSpill));
     }
     frame->spills[frame->spill_count++] = group->spill;
 }
@@ -362,7 +371,8 @@ static void keep_rest(void)
             chain = version;
         }
         for (CairnVersion *version = chain; version; version = version->older)
-            add_version(cairn_frame_of(version), kept, (struct wire_span){version->item, version->size}, version->deleted, version->cid);
+            add_version(cairn_frame_of(version), kept, (struct wire_span){version->item, version->size},
+                        version->deleted, version->cid);
     }
     MemoryContextDelete(old_versions);
 }

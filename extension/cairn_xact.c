@@ -4,15 +4,17 @@
  * Commit, cairn tables only: one COMMIT request at PRE_COMMIT; its reply means durable. No xid, no WAL.
  *
  * Commit with changes of Postgres' own (the transaction has an xid): the commit record in Postgres' WAL decides.
- *   1 WAL up to the transaction's own last record is flushed: from here on no crash can give its xid to another transaction
- *   2 COMMIT request with the full transaction id as decider: the writes are durable intents, prepared
- *   3 Postgres commits, synchronously
- *   4 DECIDE commit: the intents are visible. A crash between 2 and 4: the storage process asks pg_xact when it starts, before it serves
+ *   1 WAL up to the transaction's own last record is flushed: from here on no crash can give its xid to another
+ * transaction 2 COMMIT request with the full transaction id as decider: the writes are durable intents, prepared 3
+ * Postgres commits, synchronously 4 DECIDE commit: the intents are visible. A crash between 2 and 4: the storage
+ * process asks pg_xact when it starts, before it serves
  *
- * PRE_COMMIT is not Postgres' last chance to fail: after it come on-commit actions of temporary tables, which take the second way, and NOTIFY, whose queue can be full: then the client is told of an
- * error after cairn's side is committed. Interrupts are held between the two commits.
+ * PRE_COMMIT is not Postgres' last chance to fail: after it come on-commit actions of temporary tables, which take the
+ * second way, and NOTIFY, whose queue can be full: then the client is told of an error after cairn's side is committed.
+ * Interrupts are held between the two commits.
  *
- * Failures: refused at PRE_COMMIT -> the transaction aborts; a crash at 1 -> neither side; at 2, 3 -> pg_xact decides for both. An error between 2 and 3 ends in the abort callback: DECIDE abort.
+ * Failures: refused at PRE_COMMIT -> the transaction aborts; a crash at 1 -> neither side; at 2, 3 -> pg_xact decides
+ * for both. An error between 2 and 3 ends in the abort callback: DECIDE abort.
  */
 #include "cairn_frame.h"
 
@@ -37,13 +39,15 @@
 CairnXact cairn_xact;
 
 static uint32 transaction_counter;
+static bool interrupts_held; /* until the transaction ends */
 
 static void lock_tag(LOCKTAG *tag, uint64 owner, uint32 subtransaction)
 {
     SET_LOCKTAG_ADVISORY(*tag, (uint32) (owner >> 32), (uint32) owner, subtransaction, LOCK_KIND);
 }
 
-/* Held until the (sub)transaction of `holder` ends: others wait on it, so that Postgres' deadlock detector sees them. */
+/* Held until the (sub)transaction of `holder` ends: others wait on it, so that Postgres' deadlock detector sees them.
+ */
 static void hold_lock(SubTransactionId subtransaction, ResourceOwner holder)
 {
     ResourceOwner current = CurrentResourceOwner;
@@ -79,8 +83,9 @@ static void add_owner(CairnFrame *frame, SubTransactionId subtransaction)
 {
     if (frame->owner_count == frame->owner_capacity) {
         frame->owner_capacity = frame->owner_capacity ? frame->owner_capacity * 2 : 4;
-        frame->owners = frame->owners ? repalloc(frame->owners, frame->owner_capacity * sizeof(SubTransactionId))
-                                      : MemoryContextAlloc(cairn_xact.context, frame->owner_capacity * sizeof(SubTransactionId));
+        frame->owners = frame->owners
+                            ? repalloc(frame->owners, frame->owner_capacity * sizeof(SubTransactionId))
+                            : MemoryContextAlloc(cairn_xact.context, frame->owner_capacity * sizeof(SubTransactionId));
     }
     frame->owners[frame->owner_count++] = subtransaction;
 }
@@ -117,7 +122,7 @@ CairnFrame *cairn_xact_frame(void)
     return frame;
 }
 
-void cairn_xact_begin_write(void)
+void cairn_xact_check_write(void)
 {
     PreventCommandIfReadOnly("writing to a cairn table");
     PreventCommandIfParallelMode("writing to a cairn table");
@@ -126,6 +131,11 @@ void cairn_xact_begin_write(void)
         ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
                         errmsg("cairn tables cannot be used in a SERIALIZABLE transaction"),
                         errhint("Use REPEATABLE READ or READ COMMITTED.")));
+}
+
+void cairn_xact_begin_write(void)
+{
+    cairn_xact_check_write();
     (void) cairn_xact_frame();
 }
 
@@ -145,17 +155,22 @@ Size cairn_xact_own_transactions(uint8 *out, CommandId curcid)
             if (curcid != InvalidCommandId && spill->least >= curcid)
                 continue;
             if (curcid != InvalidCommandId && spill->greatest >= curcid)
-                ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-                                errmsg("a query that was opened earlier cannot tell its transaction's older writes from newer ones"),
-                                errdetail("The transaction's writes passed cairn.write_set (%d kB) while the query was open.", cairn_write_set_kb),
-                                errhint("Raise cairn.write_set, or close the cursor before writing so much.")));
+                ereport(
+                    ERROR,
+                    (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+                     errmsg(
+                         "a query that was opened earlier cannot tell its transaction's older writes from newer ones"),
+                     errdetail("The transaction's writes passed cairn.write_set (%d kB) while the query was open.",
+                               cairn_write_set_kb),
+                     errhint("Raise cairn.write_set, or close the cursor before writing so much.")));
             wire_write_u64(&w, spill->transaction);
         }
     }
     if (w.failed)
-        ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-                        errmsg("a transaction wrote to the storage process more than %d times", WIRE_OWN_TRANSACTIONS_MAX),
-                        errhint("Raise cairn.write_set, or use fewer savepoints.")));
+        ereport(ERROR,
+                (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+                 errmsg("a transaction wrote to the storage process more than %d times", WIRE_OWN_TRANSACTIONS_MAX),
+                 errhint("Raise cairn.write_set, or use fewer savepoints.")));
     return w.size;
 }
 
@@ -189,8 +204,24 @@ void cairn_xact_wait_for(struct wire_reader *locked_body)
     LockRelease(&tag, ShareLock, false);
 }
 
+/* What was written is durable: no cancel may turn that into an error. Given back in at_xact_event; after an error
+ * Postgres forgets holds by itself. */
+static void hold_interrupts(void)
+{
+    if (!interrupts_held)
+        HOLD_INTERRUPTS();
+    interrupts_held = true;
+}
+
+void cairn_xact_wrote_bare(void)
+{
+    MyXactFlags |= XACT_FLAGS_NEEDIMMEDIATECOMMIT;
+    hold_interrupts();
+}
+
 /*
- * Make sure that no crash gives our xid to another transaction: a record that carries it must be on disk. XactLastRecEnd would not do: pruning sets it without any record of ours.
+ * Make sure that no crash gives our xid to another transaction: a record that carries it must be on disk.
+ * XactLastRecEnd would not do: pruning sets it without any record of ours.
  */
 static void flush_own_xid(void)
 {
@@ -225,8 +256,7 @@ static void commit_writes(void)
     if (!FullTransactionIdIsValid(transaction) && !(MyXactFlags & XACT_FLAGS_ACCESSEDTEMPNAMESPACE)) {
         send_commit(0);
         cairn_xact.committed = true;
-        /* The transaction is committed: no cancel may turn that into an error. Given back in at_xact_event. */
-        HOLD_INTERRUPTS();
+        hold_interrupts();
         return;
     }
     /* On-commit actions of temporary tables can still fail: then Postgres' commit record has to decide. */
@@ -319,9 +349,10 @@ static void at_xact_event(XactEvent event, void *argument)
     case XACT_EVENT_COMMIT:
     case XACT_EVENT_ABORT:
         cairn_lane_forget();
+        if (interrupts_held && event == XACT_EVENT_COMMIT)
+            RESUME_INTERRUPTS();
+        interrupts_held = false;
         if (cairn_xact.newest && event == XACT_EVENT_COMMIT) {
-            if (cairn_xact.committed)
-                RESUME_INTERRUPTS();
             if (cairn_xact.decider != 0)
                 decide(true);
             else if (!cairn_xact.committed)
@@ -391,7 +422,8 @@ static void abort_subtransaction(SubTransactionId subtransaction)
     cairn_xact.newest = frame->parent;
 }
 
-static void at_subxact_event(SubXactEvent event, SubTransactionId subtransaction, SubTransactionId parent, void *argument)
+static void at_subxact_event(SubXactEvent event, SubTransactionId subtransaction, SubTransactionId parent,
+                             void *argument)
 {
     if (event == SUBXACT_EVENT_COMMIT_SUB) {
         commit_subtransaction(subtransaction, parent);

@@ -31,6 +31,8 @@ static int find_own_intent(struct sb_shard *shard, const struct wire_request *re
         status = WIRE_OK; /* aborted, the intent in flight still */
     if (status != WIRE_OK)
         return status;
+    if (current.foreign) /* prepared: it waits for its decision, nothing may be added */
+        return WIRE_E_NOT_LOCKED;
     *own = current.own;
     if (*lock)
         return WIRE_OK;
@@ -101,6 +103,17 @@ static uint64_t transaction_of(const struct wire_effect *effect, uint64_t transa
     return effect->argument ? effect->argument : transaction;
 }
 
+/* Locks that stay on keys with intents now say so. */
+static void note_intents(struct sb_shard *shard, const struct effects *effects, uint64_t transaction)
+{
+    for (size_t i = 0; i < effects->count; i++) {
+        struct sb_lock *lock = sb_lock_find(&shard->overlay, effects->list[i].key);
+
+        if (lock)
+            lock->intent = transaction_of(&effects->list[i], transaction);
+    }
+}
+
 /* Write effects as intents of `transaction`, or of the own transaction that a key has an intent of already, in as many
  * entries as they need; the first begins it if `begin`. */
 static int log_intents(struct sb_shard *shard, const struct wire_request *request, const struct effects *effects,
@@ -133,6 +146,7 @@ static int log_intents(struct sb_shard *shard, const struct wire_request *reques
     if (status == WIRE_OK) {
         *last = draft.header.index;
         status = sb_draft_seal(&draft);
+        note_intents(shard, effects, transaction);
     }
     return status;
 }
@@ -237,8 +251,9 @@ static int log_commit(struct sb_shard *shard, const struct wire_request *request
 }
 
 /*
- * The commit entry `index` is in the overlay: locks go. Whoever takes one of them must not be answered before the entry is applied, or its next snapshot would miss it. Keys that were written tell so by
- * their image in flight; for others the shard remembers the index.
+ * The commit entry `index` is in the overlay: locks go. Whoever takes one of them must not be answered before the entry
+ * is applied, or its next snapshot would miss it. Keys that were written tell so by their image in flight; for others
+ * the shard remembers the index.
  */
 static void release_after(struct sb_shard *shard, uint64_t owner, uint64_t index)
 {
@@ -267,8 +282,9 @@ int sb_evaluate_commit(struct sb_shard *shard, uint64_t token, const struct wire
             return status; /* entries may be under way: only a restart can tell */
         }
     }
-    /* A prepared transaction keeps its locks until it is decided: intents stand for the keys that it wrote only. */
-    if (status == WIRE_OK && decider == 0)
+    /* A prepared transaction keeps its locks until it is decided: intents stand for the keys that it wrote only. What
+     * prepared nothing will not be decided. */
+    if (status == WIRE_OK && (decider == 0 || last == 0))
         release_after(shard, request->owner, last);
     sb_free(effects.list);
     if (sb_breaks_shard(status))
@@ -306,7 +322,8 @@ int sb_evaluate_spill(struct sb_shard *shard, uint64_t token, const struct wire_
             sb_free(effects.list);
             return status;
         }
-        /* From here on the intents are the locks, but for locks of outer subtransactions, which outlive a rollback of this one. */
+        /* From here on the intents are the locks, but for locks of outer subtransactions, which outlive a rollback of
+         * this one. */
         for (size_t i = 0; i < effects.count; i++) {
             struct sb_lock *lock = sb_lock_find(&shard->overlay, effects.list[i].key);
 
@@ -324,11 +341,10 @@ int sb_evaluate_spill(struct sb_shard *shard, uint64_t token, const struct wire_
     return sb_shard_reply(shard, token, WIRE_SPILL, status, detail, 0, (struct wire_span){bytes, w.size}, last);
 }
 
-static int check_abort(struct sb_shard *shard, const struct wire_request *request)
+static int check_abort(const struct wire_request *request)
 {
     struct wire_reader body = request->body;
     uint64_t count = wire_read_varint(&body);
-    int status;
 
     if (body.failed || count > wire_reader_left(&body) / sizeof(uint32_t))
         return WIRE_E_SHORT_INPUT;
@@ -336,8 +352,7 @@ static int check_abort(struct sb_shard *shard, const struct wire_request *reques
         if (wire_read_u32(&body) == 0)
             return WIRE_E_BAD_FORMAT;
     }
-    status = wire_reader_finish(&body);
-    return status == WIRE_OK ? check_own_transactions(shard, request) : status;
+    return wire_reader_finish(&body);
 }
 
 static void release_locks(struct sb_shard *shard, const struct wire_request *request)
@@ -351,26 +366,31 @@ static void release_locks(struct sb_shard *shard, const struct wire_request *req
         sb_lock_release(&shard->overlay, request->owner, wire_read_u32(&body));
 }
 
+/* Does what it can: a transaction that is decided already keeps none of the locks and none of the others. */
 int sb_evaluate_abort(struct sb_shard *shard, uint64_t token, const struct wire_request *request)
 {
     struct wire_span none = {NULL, 0};
     struct sb_draft draft;
-    int status = check_abort(shard, request);
+    int unknown = WIRE_OK;
+    int status = check_abort(request);
 
     if (status != WIRE_OK)
         return sb_shard_reply(shard, token, WIRE_ABORT, status, 0, 0, none, 0);
     release_locks(shard, request);
     if (request->transactions.size > 0) {
+        unknown = check_own_transactions(shard, request);
         status = sb_draft_begin(shard, 0, &draft);
         if (status == WIRE_OK)
             status = decide_own(&draft, request, 0, SB_TRANSACTION_ABORTED);
-        if (status == WIRE_OK)
+        if (status == WIRE_OK && draft.effect_count == 0)
+            sb_draft_drop(&draft);
+        else if (status == WIRE_OK)
             status = sb_draft_seal(&draft);
         if (status != WIRE_OK)
             return status;
     }
     /* Nobody needs to wait for an abort to be durable: a crash aborts too. */
-    return sb_shard_reply(shard, token, WIRE_ABORT, WIRE_OK, 0, 0, none, 0);
+    return sb_shard_reply(shard, token, WIRE_ABORT, unknown, 0, 0, none, 0);
 }
 
 int sb_evaluate_decide(struct sb_shard *shard, uint64_t token, const struct wire_request *request)

@@ -1,5 +1,6 @@
 /*
- * What went wrong, for the people who must mend it: a code and one sentence that names file and offset. Filled by the lowest function that knows; passed up unchanged.
+ * What went wrong, for the people who must mend it: a code and one sentence that names file and offset. Filled by the
+ * lowest function that knows; passed up unchanged.
  */
 #ifndef SB_FAULT_H
 #define SB_FAULT_H

@@ -1,6 +1,10 @@
 /*
  * The keep thread, once a second: how much of the items store is durable, and so how much of the log may go; a flush
- * when the log has grown past its size; the horizon, as writes and retention move it.
+ * when the log has grown past its size; the horizon, as writes and retention move it; the room left on disk.
+ *
+ * Writes are refused before the disk is full, because RocksDB does not take that well: as Debian builds it, with
+ * assertions, a flush that finds no room ends the process. What is kept free lets it flush what it holds in memory;
+ * compactions may need more.
  *
  * The log keeps its last durable entry: an items store whose applied index the log does not contain has lost its log,
  * and start-up refuses it.
@@ -10,8 +14,11 @@
 #include "sb_meta.h"
 
 #include <sys/prctl.h>
+#include <sys/statvfs.h>
 
 #define PERIOD_NS SB_NS_PER_S
+#define SHORT_PERIOD_NS (50 * SB_NS_PER_MS) /* while room gets scarce */
+#define SCARCE_FACTOR 4
 #define HORIZON_PERIOD_MAX_MS 60000
 
 struct keep {
@@ -20,6 +27,7 @@ struct keep {
     uint64_t user_bytes;    /* at the last look */
     uint64_t written_ms;    /* when user_bytes last changed */
     uint64_t proposed_ms;
+    bool scarce; /* look often */
 };
 
 static int look_at_durable(struct keep *keep, struct sb_fault *fault)
@@ -53,6 +61,32 @@ static int flush_if_long(struct keep *keep, struct sb_fault *fault)
                  (unsigned long long) log.bytes);
     status = server->store.flush(server->store.self, fault);
     return status == WIRE_OK ? look_at_durable(keep, fault) : status;
+}
+
+/* The other place where a full disk is met, and reported, is the log. */
+static void look_at_room(struct keep *keep)
+{
+    struct sb_server *server = keep->server;
+    uint64_t reserve = server->options.write_buffer_bytes * (server->options.write_buffer_count + 1) +
+                       server->options.log_segment_bytes;
+    struct statvfs disk;
+    uint64_t room;
+    bool is_short;
+
+    if (statvfs(server->path, &disk) != 0)
+        return;
+    room = (uint64_t) disk.f_bavail * disk.f_frsize;
+    is_short = room < reserve;
+    keep->scarce = room < SCARCE_FACTOR * reserve;
+    if (is_short == atomic_load(&server->short_of_room))
+        return;
+    atomic_store(&server->short_of_room, is_short);
+    if (is_short)
+        sb_host_line(server, SB_LEVEL_WARNING,
+                     "writes are refused: the file system of \"%s\" has room for %llu MB, %llu MB must stay free",
+                     server->path, (unsigned long long) (room >> 20), (unsigned long long) (reserve >> 20));
+    else
+        sb_host_line(server, SB_LEVEL_LOG, "there is room on disk again, writes go on");
 }
 
 /* Images become superseded by writes only: once the horizon has passed the last write there is nothing to propose. */
@@ -95,7 +129,8 @@ void *sb_keep_main(void *argument)
         event = atomic_load_explicit(&server->keep_event, memory_order_acquire);
         if (atomic_load_explicit(&server->workers_stop, memory_order_acquire) || sb_host_failed(server))
             return NULL;
-        sb_futex_wait(&server->keep_event, event, PERIOD_NS);
+        sb_futex_wait(&server->keep_event, event, keep.scarce ? SHORT_PERIOD_NS : PERIOD_NS);
+        look_at_room(&keep);
         if (!atomic_load_explicit(&server->serving, memory_order_acquire))
             continue;
         if (look_at_durable(&keep, &fault) != WIRE_OK || flush_if_long(&keep, &fault) != WIRE_OK) {

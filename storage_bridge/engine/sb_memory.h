@@ -1,5 +1,6 @@
 /*
- * The engine's allocator: malloc with a count, so that a test can assert that nothing is left and can fail the n-th allocation; and a growing byte buffer.
+ * The engine's allocator: malloc with a count, so that a test can assert that nothing is left and can fail the n-th
+ * allocation; and a growing byte buffer.
  *
  * Caller: any engine thread. Locks: none (atomic counters).
  */

@@ -1,13 +1,14 @@
 /*
  * The group's own range in the items store: keys of storage id 0, by index id.
  *
- *   1                                    -> u64 applied index | u64 term | u64 version | u64 horizon | u64 next storage id | u64 next transaction number
- *   2 | identity of a relation           -> u64 storage id
- *   3 | u64 storage id                   -> identity
- *   4 | u64 transaction                  -> u8 state (enum sb_transaction_state) | u64 version | u64 owner | u64 decider | u64 keys | u64 next list number
- *   5 | u64 transaction | u64 number     -> (span key)*: keys of the intents of one entry
+ *   1                                    -> u64 applied index | u64 term | u64 version | u64 horizon | u64 next storage
+ * id | u64 next transaction number 2 | identity of a relation           -> u64 storage id 3 | u64 storage id ->
+ * identity 4 | u64 transaction                  -> u8 state (enum sb_transaction_state) | u64 version | u64 owner | u64
+ * decider | u64 keys | u64 next list number 5 | u64 transaction | u64 number     -> (span key)*: keys of the intents of
+ * one entry
  *
- * Written only by applying log entries, in the same batch as the items they go with. Errors of reading: as struct sb_store, WIRE_E_CORRUPT for a value of another form.
+ * Written only by applying log entries, in the same batch as the items they go with. Errors of reading: as struct
+ * sb_store, WIRE_E_CORRUPT for a value of another form.
  */
 #ifndef SB_META_H
 #define SB_META_H
@@ -54,7 +55,8 @@ int sb_applied_decode(struct wire_span value, struct sb_applied *out);
 void sb_transaction_encode(const struct sb_transaction *transaction, uint8_t out[SB_TRANSACTION_RECORD_SIZE]);
 int sb_transaction_decode(uint64_t id, struct wire_span value, struct sb_transaction *out);
 
-/* What the group has applied: of the newest state, or (persisted) of what survives a power loss. A store that never applied anything gives zeros. */
+/* What the group has applied: of the newest state, or (persisted) of what survives a power loss. A store that never
+ * applied anything gives zeros. */
 int sb_meta_applied(struct sb_store *store, bool persisted, struct sb_applied *out, struct sb_fault *fault);
 /* The storage id of a relation, 0 if none. */
 int sb_meta_lookup(struct sb_store *store, struct wire_span identity, uint64_t *storage_id, struct sb_fault *fault);

@@ -65,7 +65,8 @@ struct sb_lock *sb_lock_find(const struct sb_overlay *overlay, struct wire_span 
 int sb_lock_add(struct sb_overlay *overlay, struct wire_span key, uint64_t owner, uint32_t subtransaction,
                 struct sb_lock **out);
 void sb_lock_remove(struct sb_overlay *overlay, struct sb_lock *lock);
-/* All locks of `owner`; of one subtransaction if `subtransaction` is not 0. True if a released key has no image in flight. */
+/* All locks of `owner`; of one subtransaction if `subtransaction` is not 0. True if a released key has no image in
+ * flight. */
 bool sb_lock_release(struct sb_overlay *overlay, uint64_t owner, uint32_t subtransaction);
 
 #endif

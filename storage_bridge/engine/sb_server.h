@@ -1,18 +1,25 @@
 /*
- * The engine as the storage process sees it: start, stop, log lines, recovery of prepared transactions. This header is the engine library's whole surface; exactly one Postgres-side file includes it.
+ * The engine as the storage process sees it: start, stop, log lines, recovery of prepared transactions. This header is
+ * the engine library's whole surface; exactly one Postgres-side file includes it.
  *
- * Threads (all signals blocked in all of them, also in RocksDB's; sb_server_start blocks them while it makes threads and restores the caller's mask):
+ * Threads (all signals blocked in all of them, also in RocksDB's; sb_server_start blocks them while it makes threads
+ * and restores the caller's mask):
  *
  *   cairn-read-N   take WIRE_QUEUE_READS: GET, LOOKUP, STORAGES, STATUS; also fetch for parked writes
  *   cairn-scan     takes WIRE_QUEUE_SCANS
  *   cairn-shard    takes WIRE_QUEUE_WRITES, steps the shard, applies, replies
  *   cairn-sync     appends to the log and syncs while the shard goes on; truncates the log
- *   cairn-keep     once a second and on demand: durable applied index -> log truncation, flush when the log passes its size, horizon proposals (via the shard)
+ *   cairn-keep     once a second and on demand: durable applied index -> log truncation, flush when the log passes its
+ * size, horizon proposals (via the shard)
  *
- * Start: open store -> open log, replaying every entry above the applied index -> threads for writes run only for DECIDE until sb_server_serve.
- * Stop:  no new slots are taken -> in-flight entries are synced, applied and answered -> threads joined -> store flushed, closed -> log closed.
- * A fault in any thread (I/O, corruption of the log or of the shard's own reads) is logged, answered with no acknowledgement, and reported by `failed`: the process exits at once, with a status that makes Postgres reset shared memory and restart every process (slots and queues may be in any state).
- * A log that finds no room on disk is no fault: what is in flight waits until there is room, new writes are refused with WIRE_E_DISK_FULL, reads go on.
+ * Start: open store -> open log, replaying every entry above the applied index -> threads for writes run only for
+ * DECIDE until sb_server_serve. Stop:  no new slots are taken -> in-flight entries are synced, applied and answered ->
+ * threads joined -> store flushed, closed -> log closed. A fault in any thread (I/O, corruption of the log or of the
+ * shard's own reads) is logged, answered with no acknowledgement, and reported by `failed`: the process exits at once,
+ * with a status that makes Postgres reset shared memory and restart every process (slots and queues may be in any
+ * state). A log that finds no room on disk is no fault: what is in flight waits until there is room, new writes are
+ * refused with WIRE_E_DISK_FULL, reads go on. So they are while the file system has less free than the write buffers
+ * and a log segment take.
  */
 #ifndef SB_SERVER_H
 #define SB_SERVER_H
@@ -38,11 +45,7 @@ struct sb_server_options {
     void (*notify)(void); /* called from any thread when there is a log line or a failure: sets a latch, nothing else */
 };
 
-enum sb_level {
-    SB_LEVEL_DEBUG = 0,
-    SB_LEVEL_LOG = 1,
-    SB_LEVEL_WARNING = 2
-};
+enum sb_level { SB_LEVEL_DEBUG = 0, SB_LEVEL_LOG = 1, SB_LEVEL_WARNING = 2 };
 
 struct sb_line {
     enum sb_level level;
@@ -55,7 +58,8 @@ struct sb_server;
 struct sb_server_interface {
     uint32_t version; /* SB_SERVER_INTERFACE_VERSION */
     int (*start)(const struct sb_server_options *options, struct sb_server **out, struct sb_fault *fault);
-    /* Prepared transactions left by a crash, ascending: the least decider above `after`, 0 = none. Between start and serve only. */
+    /* Prepared transactions left by a crash, ascending: the least decider above `after`, 0 = none. Between start and
+     * serve only. */
     uint64_t (*prepared)(struct sb_server *server, uint64_t after);
     /* Decide one of them; returns when that is durable. Between start and serve only. */
     int (*decide)(struct sb_server *server, uint64_t decider, bool commit, struct sb_fault *fault);
@@ -67,8 +71,10 @@ struct sb_server_interface {
     bool (*failed)(struct sb_server *server, struct sb_fault *fault);
     /* Clean end as above; frees the server. */
     void (*stop)(struct sb_server *server);
-    /* For the collector of storages without a relation: the storages, in identity order, from the one behind `after` on (empty: first). WIRE_E_NOT_FOUND behind the last. */
-    int (*storage_next)(struct sb_server *server, struct wire_span after, uint8_t *identity, size_t capacity, size_t *size, uint64_t *storage_id);
+    /* For the collector of storages without a relation: the storages, in identity order, from the one behind `after` on
+     * (empty: first). WIRE_E_NOT_FOUND behind the last. */
+    int (*storage_next)(struct sb_server *server, struct wire_span after, uint8_t *identity, size_t capacity,
+                        size_t *size, uint64_t *storage_id);
     /* Drop a storage if `identity` still maps to it; returns at once. Any time after serve. */
     int (*storage_drop)(struct sb_server *server, uint64_t storage_id);
 };

@@ -108,12 +108,14 @@ static void add_commands(struct sb_server *server, struct turn *turn)
     }
 }
 
-/* While the disk is full only what makes no entries, or helps others on, is let in. */
-static bool refused_when_full(struct wire_span request)
+/* While the disk is full, or nearly, only what makes no entries, or helps others on, is let in. */
+static bool refused_for_room(struct sb_server *server, struct wire_span request)
 {
     uint8_t operation = request.size > 1 ? request.data[1] : 0;
 
-    return operation != WIRE_ABORT && operation != WIRE_DECIDE;
+    return (atomic_load_explicit(&server->sync.disk_full, memory_order_relaxed) ||
+            atomic_load_explicit(&server->short_of_room, memory_order_relaxed)) &&
+           operation != WIRE_ABORT && operation != WIRE_DECIDE;
 }
 
 static void add_slots(struct sb_server *server, struct turn *turn)
@@ -125,7 +127,7 @@ static void add_slots(struct sb_server *server, struct turn *turn)
            wire_queue_pop(server->shared, WIRE_QUEUE_WRITES, &slot)) {
         if (!sb_slots_take(server, WIRE_QUEUE_WRITES, slot, &request))
             continue;
-        if (atomic_load_explicit(&server->sync.disk_full, memory_order_relaxed) && refused_when_full(request))
+        if (refused_for_room(server, request))
             sb_slots_reply_code(server, slot, 0, WIRE_E_DISK_FULL, 0);
         else
             add_request(server, turn, slot, request);

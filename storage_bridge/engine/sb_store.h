@@ -2,15 +2,20 @@
  * The items store: ordered bytes in two families, written in atomic batches without a log of its own.
  *
  *   SB_ITEMS     newest version (or intent) of each key, see wire_item.h; and the group's own range, see sb_meta.h
- *   SB_HISTORY   superseded images: key = item key + u64 inverted version of the image, value = u64 superseded-at (a version, or a transaction id while that is undecided) + item
+ *   SB_HISTORY   superseded images: key = item key + u64 inverted version of the image, value = u64 superseded-at (a
+ * version, or a transaction id while that is undecided) + item
  *
- * An interface, so that the simulator can swap in a store in memory that falls back to its last flush. The real one, on RocksDB, is sb_rocks_open() (sb_rocks.h); only sb_rocks.c includes rocksdb/c.h.
+ * An interface, so that the simulator can swap in a store in memory that falls back to its last flush. The real one, on
+ * RocksDB, is sb_rocks_open() (sb_rocks.h); only sb_rocks.c includes rocksdb/c.h.
  *
- * Durability: batches become durable by `flush` (atomically across both families), or when the store flushes by itself; nothing is durable before. `persisted` reads what would survive. A clean close makes all durable.
+ * Durability: batches become durable by `flush` (atomically across both families), or when the store flushes by itself;
+ * nothing is durable before. `persisted` reads what would survive. A clean close makes all durable.
  *
  * Keys: at most SB_STORE_KEY_MAX bytes; a batch that puts or deletes a longer one is refused (WIRE_E_KEY_SIZE).
  *
- * Threads: `write` by one thread at a time (the shard); everything else by any, an iterator by one at a time; close when all values, views and iterators are released. Errors: WIRE_E_IO, WIRE_E_DISK_FULL, WIRE_E_CORRUPT, WIRE_E_NOMEM with *fault filled (file named where RocksDB names it).
+ * Threads: `write` by one thread at a time (the shard); everything else by any, an iterator by one at a time; close
+ * when all values, views and iterators are released. Errors: WIRE_E_IO, WIRE_E_DISK_FULL, WIRE_E_CORRUPT, WIRE_E_NOMEM
+ * with *fault filled (file named where RocksDB names it).
  */
 #ifndef SB_STORE_H
 #define SB_STORE_H
@@ -21,11 +26,7 @@
 
 #define SB_STORE_KEY_MAX (WIRE_KEY_MAX + 64) /* an encoded key and what history appends to it */
 
-enum sb_family {
-    SB_ITEMS = 0,
-    SB_HISTORY = 1,
-    SB_FAMILY_COUNT = 2
-};
+enum sb_family { SB_ITEMS = 0, SB_HISTORY = 1, SB_FAMILY_COUNT = 2 };
 
 enum sb_tier {
     SB_TIER_ALL = 0,
@@ -73,26 +74,31 @@ struct sb_store {
     /* WIRE_OK with *out (release it), WIRE_E_NOT_FOUND, WIRE_E_WOULD_BLOCK. */
     int (*get)(void *self, enum sb_family family, struct wire_span key, enum sb_tier tier, struct sb_value *out,
                struct sb_fault *fault);
-    /* keys: array[count]; out and codes: array[count]; each out with code WIRE_OK must be released. Returns WIRE_OK if every code is WIRE_OK or WIRE_E_NOT_FOUND, else the first other one. */
-    int (*multi_get)(void *self, enum sb_family family, const struct wire_span *keys, size_t count, struct sb_value *out,
-                     int *codes, struct sb_fault *fault);
+    /* keys: array[count]; out and codes: array[count]; each out with code WIRE_OK must be released. Returns WIRE_OK if
+     * every code is WIRE_OK or WIRE_E_NOT_FOUND, else the first other one. */
+    int (*multi_get)(void *self, enum sb_family family, const struct wire_span *keys, size_t count,
+                     struct sb_value *out, int *codes, struct sb_fault *fault);
     void (*release)(void *self, struct sb_value *value);
 
     /* All changes or none, in order, visible at once to every later read. Changes borrowed. */
     int (*write)(void *self, const struct sb_change *changes, size_t count, struct sb_fault *fault);
 
-    /* A view of both families at one moment; iterators and gets through it agree, but for images below the horizon, which may vanish from it. NULL view = newest at the time of the call. */
+    /* A view of both families at one moment; iterators and gets through it agree, but for images below the horizon,
+     * which may vanish from it. NULL view = newest at the time of the call. */
     int (*view_open)(void *self, void **view, struct sb_fault *fault);
     void (*view_close)(void *self, void *view);
-    int (*view_get)(void *self, void *view, enum sb_family family, struct wire_span key, struct sb_value *out, struct sb_fault *fault);
+    int (*view_get)(void *self, void *view, enum sb_family family, struct wire_span key, struct sb_value *out,
+                    struct sb_fault *fault);
 
-    /* Iterate keys in [low, high) (high empty: no bound). Position with seek or seek_last before use. `view` may be NULL. */
+    /* Iterate keys in [low, high) (high empty: no bound). Position with seek or seek_last before use. `view` may be
+     * NULL. */
     int (*iterate)(void *self, void *view, enum sb_family family, struct wire_span low, struct wire_span high,
                    struct sb_iterator **out, struct sb_fault *fault);
 
     /* Make everything written so far durable; returns when it is. */
     int (*flush)(void *self, struct sb_fault *fault);
-    /* The value of `key` in SB_ITEMS as it would be read after losing everything that is not flushed. WIRE_E_NOT_FOUND if none. */
+    /* The value of `key` in SB_ITEMS as it would be read after losing everything that is not flushed. WIRE_E_NOT_FOUND
+     * if none. */
     int (*persisted)(void *self, struct wire_span key, struct sb_value *out, struct sb_fault *fault);
 
     /* Superseded images whose superseded-at is a version below this may be dropped at compaction. Never moves back. */

@@ -1,5 +1,6 @@
 /*
- * See sb_transactions.h. An array sorted by id: ids grow, so inserts are appends, and look-ups are a binary search under a shared lock.
+ * See sb_transactions.h. An array sorted by id: ids grow, so inserts are appends, and look-ups are a binary search
+ * under a shared lock.
  */
 #include "sb_transactions.h"
 

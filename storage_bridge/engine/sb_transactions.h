@@ -1,9 +1,11 @@
 /*
- * The table of transactions that have intents in the items store. Readers ask it what an intent's transaction id stands for; the shard changes it, only when it applies the entry that says so.
+ * The table of transactions that have intents in the items store. Readers ask it what an intent's transaction id stands
+ * for; the shard changes it, only when it applies the entry that says so.
  *
  *   PENDING  -> PREPARED -> COMMITTED | ABORTED        PENDING -> COMMITTED | ABORTED
  *
- * A record stays until no intent refers to it (SETTLE of each key, then FORGET). Large committed transactions are not settled: their record of 41 bytes stays, and readers go on looking the version up here.
+ * A record stays until no intent refers to it (SETTLE of each key, then FORGET). Large committed transactions are not
+ * settled: their record of 41 bytes stays, and readers go on looking the version up here.
  *
  * Locks: one reader-writer lock inside, rank: leaf. Any engine thread may call.
  */
@@ -46,8 +48,10 @@ size_t sb_transactions_count(struct sb_transactions *table);
 int sb_transactions_next(struct sb_transactions *table, uint64_t after, struct sb_transaction *out);
 
 /*
- * The version that `stamp` (a version, or a transaction id) stands for: itself; the commit version; or WIRE_VERSION_MAX ("after every snapshot") while pending or prepared, and for good when
- * aborted. *state is 0 for a plain version. SB_TRANSACTION_UNKNOWN: the intent was settled and its transaction forgotten after the caller read the stamp: it must read again.
+ * The version that `stamp` (a version, or a transaction id) stands for: itself; the commit version; or WIRE_VERSION_MAX
+ * ("after every snapshot") while pending or prepared, and for good when aborted. *state is 0 for a plain version.
+ * SB_TRANSACTION_UNKNOWN: the intent was settled and its transaction forgotten after the caller read the stamp: it must
+ * read again.
  */
 uint64_t sb_transactions_version(struct sb_transactions *table, uint64_t stamp, enum sb_transaction_state *state);
 

@@ -1,9 +1,10 @@
 /*
  * Bounded reading and writing of bytes, the only way in which cairn's formats are parsed and built.
  *
- * Both sides fail stickily: after the first overrun every call is a no-op (reads return 0 or NULL), so a codec runs straight through and checks
- * `failed` once. A writer without a buffer (data == NULL) measures: it counts size and never fails. Integers are big-endian (so that keys compare
- * as bytes) unless written as varint (LEB128, at most 10 bytes, shortest form only).
+ * Both sides fail stickily: after the first overrun every call is a no-op (reads return 0 or NULL), so a codec runs
+ * straight through and checks `failed` once. A writer without a buffer (data == NULL) measures: it counts size and
+ * never fails. Integers are big-endian (so that keys compare as bytes) unless written as varint (LEB128, at most 10
+ * bytes, shortest form only).
  *
  * Caller: anyone. Locks: none. Nothing allocates.
  */
@@ -209,7 +210,8 @@ static inline void wire_write_span(struct wire_writer *w, const void *data, size
     wire_write_bytes(w, data, size);
 }
 
-/* Put `size` bytes in at offset `at`, moving what follows: for counts known only after what they count. at <= w->size unless failed. */
+/* Put `size` bytes in at offset `at`, moving what follows: for counts known only after what they count. at <= w->size
+ * unless failed. */
 static inline void wire_write_insert(struct wire_writer *w, size_t at, const void *data, size_t size)
 {
     size_t end = w->size;

@@ -1,7 +1,8 @@
 /*
- * Versions: hybrid logical clock timestamps of 64 bits, 44 bits of milliseconds since 1970 and 20 bits of counter. They are total, strictly
- * increasing per group and close to wall time. The top bit is never set (the other 43 bits of milliseconds last until the year 2248), which leaves
- * it to mark a transaction id standing in for a version that is not decided yet.
+ * Versions: hybrid logical clock timestamps of 64 bits, 44 bits of milliseconds since 1970 and 20 bits of counter. They
+ * are total, strictly increasing per group and close to wall time. The top bit is never set (the other 43 bits of
+ * milliseconds last until the year 2248), which leaves it to mark a transaction id standing in for a version that is
+ * not decided yet.
  *
  * Source: Kulkarni et al., "Logical Physical Clocks", 2014.
  */

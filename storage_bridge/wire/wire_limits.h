@@ -14,14 +14,14 @@
 #define WIRE_BATCH_WRITE_MAX 25
 
 /* Ours. */
-#define WIRE_KEY_MAX (8 * 1024)             /* an encoded key, escapes and prefix included */
-#define WIRE_KEY_COLUMNS_MAX 8              /* columns of a primary key */
-#define WIRE_ATTRIBUTES_MAX 16384           /* attributes of one item */
-#define WIRE_STORED_ITEM_MAX (900 * 1024)   /* an encoded item; SQL rows may exceed 400 KB up to here */
-#define WIRE_ENTRY_MAX (1024 * 1024)        /* a log entry, header included */
+#define WIRE_KEY_MAX (8 * 1024)              /* an encoded key, escapes and prefix included */
+#define WIRE_KEY_COLUMNS_MAX 8               /* columns of a primary key */
+#define WIRE_ATTRIBUTES_MAX 16384            /* attributes of one item */
+#define WIRE_STORED_ITEM_MAX (900 * 1024)    /* an encoded item; SQL rows may exceed 400 KB up to here */
+#define WIRE_ENTRY_MAX (1024 * 1024)         /* a log entry, header included */
 #define WIRE_WRITE_SET_MAX (4 * 1024 * 1024) /* what a backend holds back before it spills */
-#define WIRE_MESSAGE_MAX (8 * 1024 * 1024)  /* a request or a reply, all pieces together */
-#define WIRE_PIECE_MAX (32 * 1024)          /* payload of a lane's slot */
-#define WIRE_SCAN_REPLY_TARGET (31 * 1024)  /* a scan batch ends with the item that passes this */
+#define WIRE_MESSAGE_MAX (8 * 1024 * 1024)   /* a request or a reply, all pieces together */
+#define WIRE_PIECE_MAX (32 * 1024)           /* payload of a lane's slot */
+#define WIRE_SCAN_REPLY_TARGET (31 * 1024)   /* a scan batch ends with the item that passes this */
 
 #endif

@@ -58,8 +58,9 @@ struct own_key {
     bool locked;
     bool changed;
     bool spilled; /* the newest change is an intent */
-    uint32_t subtransaction;
-    int64_t value; /* SIM_ABSENT: deleted */
+    uint32_t subtransaction; /* that locked it */
+    uint32_t changer;        /* that changed it last */
+    int64_t value;           /* SIM_ABSENT: deleted */
     int64_t old;   /* at its first lock */
 };
 
@@ -76,6 +77,7 @@ struct client {
     uint64_t decider;
     size_t op;
     struct own_key keys[KEYS];
+    struct own_key outer[KEYS]; /* keys when the inner subtransaction began */
     int64_t key; /* of a LOCK under way */
     enum wire_write_kind write_kind;
     int64_t value;
@@ -300,7 +302,7 @@ static void begin_transaction(struct run *run, struct client *client)
         client->snapshot = run->snapshots[below(run, run->snapshot_count)];
 }
 
-/* Lock a key and change it, or only lock it. In the inner subtransaction: keys that the outer one did not touch. */
+/* Lock a key and change it, or only lock it. The inner subtransaction leaves intents of the outer one alone: they could not be rolled back. */
 static void send_lock(struct run *run, struct client *client)
 {
     static const enum wire_write_kind kinds[] = {WIRE_WRITE_PUT, WIRE_WRITE_UPDATE, WIRE_WRITE_DELETE, WIRE_WRITE_LOCK};
@@ -308,7 +310,7 @@ static void send_lock(struct run *run, struct client *client)
     struct own_key *own = &client->keys[key];
     struct wire_write_op op = {.flags = WIRE_RETURN_OLD};
 
-    if (own->locked && own->subtransaction != client->subtransaction)
+    if (client->subtransaction == 2 && client->outer[key].spilled)
         return;
     client->kind = LOCK;
     client->key = key;
@@ -352,7 +354,7 @@ static bool must_send(const struct client *client, int64_t key, bool this_subtra
 {
     const struct own_key *own = &client->keys[key];
 
-    return own->changed && !own->spilled && (!this_subtransaction || own->subtransaction == client->subtransaction);
+    return own->changed && !own->spilled && (!this_subtransaction || own->changer == client->subtransaction);
 }
 
 static void add_effects(struct run *run, struct client *client, bool this_subtransaction)
@@ -491,8 +493,10 @@ static void act(struct run *run, struct client *client)
         send_lock(run, client);
     else if (dice < 67 && run->world.fault != SIM_FORGETFUL_LOCK)
         send_spill(run, client);
-    else if (dice < 72)
+    else if (dice < 72 && client->subtransaction == 1) {
         client->subtransaction = 2;
+        memcpy(client->outer, client->keys, sizeof(client->outer));
+    }
     else if (dice < 77 && client->subtransaction == 2)
         send_abort(run, client, true);
     else if (dice < 84)
@@ -593,8 +597,9 @@ static void lock_reply(struct run *run, struct client *client, const struct wire
         own->old = old;
         check_told(run, client, client->key, old);
     }
+    if (!own->locked)
+        own->subtransaction = client->subtransaction;
     own->locked = true;
-    own->subtransaction = client->subtransaction;
     if (client->write_kind == WIRE_WRITE_LOCK)
         return;
     if (new != client->value)
@@ -603,6 +608,7 @@ static void lock_reply(struct run *run, struct client *client, const struct wire
         return;
     own->changed = true;
     own->spilled = false;
+    own->changer = client->subtransaction;
     own->value = client->value;
 }
 
@@ -619,7 +625,7 @@ static void bulk_reply(struct run *run, struct client *client, const struct wire
         struct own_key *own = &client->keys[client->sent[i].key];
 
         wire_read_u8(&body);
-        *own = (struct own_key){.locked = true, .changed = true, .subtransaction = 1, .value = client->sent[i].value};
+        *own = (struct own_key){.locked = true, .changed = true, .subtransaction = 1, .changer = 1, .value = client->sent[i].value};
         own->old = image_value(&body);
         if (image_value(&body) != own->value)
             sim_world_fail(&run->world, "a bulk write got another value");
@@ -643,10 +649,7 @@ static void rolled_back(struct client *client)
 {
     client->subtransaction = 1;
     client->spilled[2] = 0;
-    for (int64_t key = 0; key < KEYS; key++) {
-        if (client->keys[key].subtransaction == 2)
-            client->keys[key] = (struct own_key){0};
-    }
+    memcpy(client->keys, client->outer, sizeof(client->keys));
 }
 
 static void commit_reply(struct run *run, struct client *client, const struct wire_reply *reply)
@@ -1056,7 +1059,33 @@ static void action(struct run *run)
         sim_world_quiesce(world);
 }
 
-/* Everybody ends; nothing is left but what must be. */
+/* Every transaction ends: no lock may be left. */
+static void retire(struct run *run)
+{
+    struct sb_shard_status status;
+    bool busy = true;
+
+    for (int round = 0; round < 100 && busy && !run->world.failed; round++) {
+        busy = false;
+        for (size_t i = 0; i < CLIENTS; i++) {
+            struct client *client = &run->clients[i];
+
+            if (!client->waiting && client->prepared)
+                send_decide(run, client);
+            else if (!client->waiting && client->in_transaction)
+                send_abort(run, client, false);
+            busy = busy || client->in_transaction || client->waiting;
+        }
+        sim_world_quiesce(&run->world);
+    }
+    if (run->world.failed)
+        return;
+    sb_shard_status(run->world.shard, &status);
+    if (busy || (status.locks != 0 && run->world.fault != SIM_FORGETFUL_LOCK))
+        sim_world_fail(&run->world, "%llu locks are left when all transactions have ended", (unsigned long long) status.locks);
+}
+
+/* Nothing is left but what must be. */
 static void finish(struct run *run)
 {
     struct sb_shard_status status;
@@ -1092,6 +1121,8 @@ static bool run_seed(uint64_t seed, enum sim_fault fault, bool loud)
     sim_world_open(&run.world, seed, fault, events);
     for (int i = 0; i < ACTIONS && !run.world.failed; i++)
         action(&run);
+    if (!run.world.failed)
+        retire(&run);
     if (!run.world.failed)
         finish(&run);
     sim_world_close(&run.world);

@@ -7,7 +7,7 @@
  *   CAIRN_POWEROFF_SKIP  pattern (fnmatch) of paths below the root: their syncs succeed and do nothing. With it a test
  *                        shows that it would notice a missing sync
  *   CAIRN_POWEROFF_FULL  pattern of paths whose files may grow by control.room bytes only; what is more fails with
- *                        ENOSPC
+ *                        ENOSPC. Removing files gives nothing back
  *
  * Happy path: every call that changes files or names below the root is made, then recorded; one mutex of the process is
  * held over both. A sync is recorded and not made, for what the disk keeps is decided by poweroff_apply: it takes a
@@ -34,6 +34,8 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -532,6 +534,32 @@ EXPORT int fdatasync(int fd)
     return sync_any(fd, SYS_fdatasync);
 }
 
+/* ---- the file system ---- */
+
+/* The room that is left where files are limited. */
+EXPORT int statvfs(const char *path, struct statvfs *out)
+{
+    char buffer[PATH_MAX + 2];
+    const char *rest = control && realpath(path, buffer) ? below(buffer) : NULL;
+    struct statfs have;
+
+    if (syscall(SYS_statfs, path, &have) != 0)
+        return -1;
+    memset(out, 0, sizeof(*out));
+    out->f_bsize = (unsigned long) have.f_bsize;
+    out->f_frsize = (unsigned long) (have.f_frsize ? have.f_frsize : have.f_bsize);
+    out->f_blocks = have.f_blocks;
+    out->f_bfree = have.f_bfree;
+    out->f_bavail = have.f_bavail;
+    out->f_namemax = (unsigned long) have.f_namelen;
+    if (rest && limited && atomic_load(&control->room) >= 0) {
+        strcat(buffer, "/.");
+        if (fnmatch(limited, rest, 0) == 0)
+            out->f_bavail = out->f_bfree = (fsblkcnt_t) atomic_load(&control->room) / out->f_frsize;
+    }
+    return 0;
+}
+
 /* ---- names ---- */
 
 /* result: of the call that was made with the mutex held. Both paths were made out before it. */
@@ -627,6 +655,7 @@ EXPORT ssize_t pwritev64(int fd, const struct iovec *pieces, int count, off_t of
 EXPORT int ftruncate64(int fd, off_t length) __attribute__((alias("ftruncate")));
 EXPORT int truncate64(const char *path, off_t length) __attribute__((alias("truncate")));
 EXPORT int fallocate64(int fd, int mode, off_t offset, off_t length) __attribute__((alias("fallocate")));
+EXPORT int statvfs64(const char *path, struct statvfs64 *out) __attribute__((alias("statvfs")));
 EXPORT int posix_fallocate64(int fd, off_t offset, off_t length) __attribute__((alias("posix_fallocate")));
 
 int __open_2(const char *path, int flags);
