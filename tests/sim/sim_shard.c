@@ -106,6 +106,7 @@ struct run {
     uint64_t snapshots[SNAPSHOTS];
     size_t snapshot_count;
     struct scan scan;
+    size_t last_holder[KEYS]; /* op + 1 whose commit last had the key locked */
 };
 
 static uint64_t below(struct run *run, uint64_t bound)
@@ -302,11 +303,26 @@ static void begin_transaction(struct run *run, struct client *client)
         client->snapshot = run->snapshots[below(run, run->snapshot_count)];
 }
 
-/* Lock a key and change it, or only lock it. The inner subtransaction leaves intents of the outer one alone: they could not be rolled back. */
+/* Half of the time one that is locked already. */
+static int64_t choose_key(struct run *run, const struct client *client)
+{
+    int64_t key = (int64_t) below(run, KEYS);
+
+    if (one_in(run, 2))
+        return key;
+    for (int64_t i = 0; i < KEYS; i++) {
+        if (client->keys[(key + i) % KEYS].locked)
+            return (key + i) % KEYS;
+    }
+    return key;
+}
+
+/* Lock a key and change it, or only lock it. The inner subtransaction leaves intents of the outer one alone: they could
+ * not be rolled back. */
 static void send_lock(struct run *run, struct client *client)
 {
     static const enum wire_write_kind kinds[] = {WIRE_WRITE_PUT, WIRE_WRITE_UPDATE, WIRE_WRITE_DELETE, WIRE_WRITE_LOCK};
-    int64_t key = (int64_t) below(run, KEYS);
+    int64_t key = choose_key(run, client);
     struct own_key *own = &client->keys[key];
     struct wire_write_op op = {.flags = WIRE_RETURN_OLD};
 
@@ -439,6 +455,8 @@ static void send_commit(struct run *run, struct client *client)
     for (int64_t key = 0; key < KEYS; key++) {
         const struct own_key *own = &client->keys[key];
 
+        if (own->locked)
+            run->last_holder[key] = client->op + 1;
         if (own->changed)
             op->changes[op->count++] = (struct change){.old_known = true, .old = own->old, .key = key, .value = own->value};
     }
@@ -594,6 +612,10 @@ static void lock_reply(struct run *run, struct client *client, const struct wire
         sim_world_fail(&run->world, "key %lld had %lld under its lock, now %lld", (long long) client->key,
                        (long long) (own->changed ? own->value : own->old), (long long) old);
     if (!own->locked) {
+        size_t holder = run->last_holder[client->key];
+
+        if (holder > 0 && holder != client->op + 1 && run->ops[holder - 1].fate == OPEN && run->world.fault != SIM_FORGETFUL_LOCK)
+            sim_world_fail(&run->world, "key %lld is granted before the commit that released it is", (long long) client->key);
         own->old = old;
         check_told(run, client, client->key, old);
     }
@@ -746,6 +768,7 @@ static void on_restarted(void *context)
     for (size_t i = 0; i < CLIENTS; i++)
         forget_transaction(&run->clients[i]);
     run->scan.running = false;
+    memset(run->last_holder, 0, sizeof(run->last_holder));
     while ((decider = sb_shard_prepared(run->world.shard, decider)) != 0) {
         bool commit = false;
 
