@@ -387,7 +387,7 @@ sub main {
     stop_server();
     start_server();
     $report{limits} = rocks_stage();
-    $report{goals}  = goals($report{cells}, \@pairs);
+    $report{goals}  = goals($report{cells}, \@pairs, $report{memory});
     $report{ended}  = time;
     print_report(\%report);
     write_json("$ENV{BENCH_BUILD}/../bench.json", \%report);

@@ -68,7 +68,7 @@ sub print_limits {
 
 # [text, figure, bound, whether it is met]
 sub goals {
-    my ($cells, $pairs) = @_;
+    my ($cells, $pairs, $memory) = @_;
     my @goals;
     my $cell_goal = sub {
         my ($workload, $clients, $least, $text) = @_;
@@ -88,6 +88,8 @@ sub goals {
         push @goals, {goal => $p->{title}, figure => $p->{ratio}, least => $p->{least}, met => $p->{ratio} >= $p->{least} ? 1 : 0} if $p->{least};
         push @goals, {goal => $p->{title}, figure => $p->{ratio}, most => $p->{most}, met => $p->{ratio} <= $p->{most} ? 1 : 0} if $p->{most};
     }
+    my $share = $memory->{peak_mb} / $memory->{bound_mb};
+    push @goals, {goal => 'peak memory of the storage process, share of its bound', figure => $share, most => 1, met => $share <= 1 ? 1 : 0};
     return \@goals;
 }
 

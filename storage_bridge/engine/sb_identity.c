@@ -170,8 +170,27 @@ static int read_identity(const char *path, uint64_t identity, enum identity_stat
     return WIRE_OK;
 }
 
-/* Is there anything in path/name? */
-static bool has_files(const char *path, const char *name)
+static bool is_any(const char *name)
+{
+    return strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
+}
+
+/* A log never gives up its last segment. */
+static bool is_segment(const char *name)
+{
+    size_t size = strlen(name);
+
+    return size > 4 && strcmp(name + size - 4, ".log") == 0;
+}
+
+/* Without it RocksDB would make a new database. */
+static bool is_current(const char *name)
+{
+    return strcmp(name, "CURRENT") == 0;
+}
+
+/* Is there such a file in path/name? */
+static bool has_file(const char *path, const char *name, bool (*accept)(const char *name))
 {
     char full[PATH_SIZE + 16];
     struct dirent *entry;
@@ -181,7 +200,7 @@ static bool has_files(const char *path, const char *name)
     (void) snprintf(full, sizeof(full), "%s/%s", path, name);
     directory = opendir(full);
     while (directory && !found && (entry = readdir(directory)) != NULL)
-        found = strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
+        found = accept(entry->d_name);
     if (directory)
         (void) closedir(directory);
     return found;
@@ -189,16 +208,16 @@ static bool has_files(const char *path, const char *name)
 
 static int check_parts(const char *path, enum identity_state state, struct sb_fault *fault)
 {
-    bool items = has_files(path, "items");
-    bool log = has_files(path, "log");
+    bool items = has_file(path, "items", is_current);
+    bool log = has_file(path, "log", is_segment);
 
-    if (state == (enum identity_state) 0 && (items || log))
+    if (state == (enum identity_state) 0 && (has_file(path, "items", is_any) || has_file(path, "log", is_any)))
         return sb_fault_set(fault, WIRE_E_CONFIG, "storage directory \"%s\" has data but no file IDENTITY", path);
     if (state == COMPLETE && (!items || !log))
-        return sb_fault_set(
-            fault, WIRE_E_CONFIG,
-            "storage directory \"%s\" has lost its subdirectory \"%s\": restore it, or remove the other one too", path,
-            items ? "log" : "items");
+        return sb_fault_set(fault, WIRE_E_CONFIG,
+                            "storage directory \"%s\" has lost what was in its subdirectory \"%s\": restore it, or "
+                            "remove the whole directory to begin empty",
+                            path, items ? "log" : "items");
     return WIRE_OK;
 }
 

@@ -1,11 +1,13 @@
 /*
  * The group's own range in the items store: keys of storage id 0, by index id.
  *
- *   1                                    -> u64 applied index | u64 term | u64 version | u64 horizon | u64 next storage
- * id | u64 next transaction number 2 | identity of a relation           -> u64 storage id 3 | u64 storage id ->
- * identity 4 | u64 transaction                  -> u8 state (enum sb_transaction_state) | u64 version | u64 owner | u64
- * decider | u64 keys | u64 next list number 5 | u64 transaction | u64 number     -> (span key)*: keys of the intents of
- * one entry
+ *   1                               -> u64 applied index | u64 term | u64 version | u64 horizon |
+ *                                      u64 next storage id | u64 next transaction number
+ *   2 | identity of a relation      -> u64 storage id
+ *   3 | u64 storage id              -> identity
+ *   4 | u64 transaction             -> u8 state (enum sb_transaction_state) | u64 version | u64 owner | u64 decider |
+ *                                      u64 keys | u64 next list number
+ *   5 | u64 transaction | u64 number -> (span key)*: keys of the intents of one entry
  *
  * Written only by applying log entries, in the same batch as the items they go with. Errors of reading: as struct
  * sb_store, WIRE_E_CORRUPT for a value of another form.

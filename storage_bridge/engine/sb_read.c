@@ -13,6 +13,8 @@
 #include "wire_item.h"
 #include "wire_key.h"
 
+#include <stdatomic.h>
+
 #define SETTLED_RETRIES                                                                                                \
     1000 /* each needs a change in the very moment between two steps of a read; damage is always met again */
 
@@ -101,21 +103,21 @@ static int confirm_absent(struct sb_reader *reader, struct wire_span key, uint64
     return WIRE_E_NOT_FOUND;
 }
 
-static int read_once(struct sb_reader *reader, struct wire_span key, uint64_t snapshot, bool newest,
-                     const struct wire_request *request, enum sb_tier tier, struct sb_buffer *out, uint64_t *version,
-                     bool *again, struct sb_fault *fault)
+static int read_once(struct sb_reader *reader, struct wire_span key, uint64_t snapshot,
+                     const struct wire_request *request, struct sb_buffer *out, uint64_t *version, bool *again,
+                     struct sb_fault *fault)
 {
     struct sb_store *store = reader->store;
     struct sb_value value;
     enum verdict verdict;
     size_t at = out->size;
     uint64_t stamp = 0;
-    int status = store->get(store->self, SB_ITEMS, key, tier, &value, fault);
+    int status = store->get(store->self, SB_ITEMS, key, SB_TIER_ALL, &value, fault);
 
     *again = false;
     if (status == WIRE_E_NOT_FOUND) {
-        if (newest)
-            return status;
+        if (request->snapshot == 0)
+            return status; /* what it may have had at `snapshot` is gone now, durably */
     } else if (status != WIRE_OK)
         return status;
     else {
@@ -136,8 +138,6 @@ static int read_once(struct sb_reader *reader, struct wire_span key, uint64_t sn
             return WIRE_E_NOT_FOUND;
         }
     }
-    if (tier == SB_TIER_MEMORY)
-        return WIRE_E_WOULD_BLOCK;
     status = sb_history_find(store, NULL, reader->transactions, key, snapshot, out, version, fault);
     *again = status == WIRE_E_CHANGED;
     if (status == WIRE_E_NOT_FOUND && wire_version_is_transaction(stamp))
@@ -151,16 +151,15 @@ static int read_once(struct sb_reader *reader, struct wire_span key, uint64_t sn
     return status;
 }
 
-int sb_read_item(struct sb_reader *reader, struct wire_span key, uint64_t snapshot, const struct wire_request *request,
-                 enum sb_tier tier, struct sb_buffer *out, uint64_t *version, struct sb_fault *fault)
+/* One key; WIRE_E_NOT_FOUND if there is no item. */
+static int read_item(struct sb_reader *reader, struct wire_span key, uint64_t snapshot,
+                     const struct wire_request *request, struct sb_buffer *out, struct sb_fault *fault)
 {
-    bool newest = snapshot == 0;
+    uint64_t version;
     bool again;
 
-    if (newest)
-        snapshot = WIRE_VERSION_MAX - 1;
     for (int i = 0; i < SETTLED_RETRIES; i++) {
-        int status = read_once(reader, key, snapshot, newest, request, tier, out, version, &again, fault);
+        int status = read_once(reader, key, snapshot, request, out, &version, &again, fault);
 
         if (!again)
             return status;
@@ -193,8 +192,8 @@ static bool key_belongs(struct wire_span key, uint64_t storage_id)
            wire_read_u64(&r) == storage_id;
 }
 
-static int read_get(struct sb_reader *reader, const struct wire_request *request, struct sb_buffer *out,
-                    uint32_t *detail, struct sb_fault *fault)
+static int read_get(struct sb_reader *reader, const struct wire_request *request, uint64_t snapshot,
+                    struct sb_buffer *out, uint32_t *detail, struct sb_fault *fault)
 {
     struct wire_reader body = request->body;
     uint64_t count = wire_read_varint(&body);
@@ -203,7 +202,6 @@ static int read_get(struct sb_reader *reader, const struct wire_request *request
 
     for (uint64_t i = 0; i < count && status == WIRE_OK; i++) {
         struct wire_span key = wire_read_span(&body);
-        uint64_t version;
         uint8_t present;
 
         *detail = (uint32_t) i;
@@ -213,7 +211,7 @@ static int read_get(struct sb_reader *reader, const struct wire_request *request
             status = WIRE_E_NO_STORAGE;
         else {
             item.size = 0;
-            status = sb_read_item(reader, key, request->snapshot, request, SB_TIER_ALL, &item, &version, fault);
+            status = read_item(reader, key, snapshot, request, &item, fault);
         }
         if (status != WIRE_OK && status != WIRE_E_NOT_FOUND)
             break;
@@ -395,21 +393,20 @@ static int scan_run(struct scan *scan)
                         (unsigned long long) scan->request->storage_id);
 }
 
-static int read_scan(struct sb_reader *reader, const struct wire_request *request, struct sb_buffer *out,
-                     struct sb_fault *fault)
+static int read_scan(struct sb_reader *reader, const struct wire_request *request, uint64_t snapshot,
+                     struct sb_buffer *out, struct sb_fault *fault)
 {
     uint8_t prefix_bytes[WIRE_KEY_PREFIX_SIZE];
     uint8_t end_bytes[WIRE_KEY_PREFIX_SIZE];
     struct wire_writer prefix = wire_writer_of(prefix_bytes, sizeof(prefix_bytes));
     struct wire_writer end = wire_writer_of(end_bytes, sizeof(end_bytes));
     struct wire_reader body = request->body;
-    struct scan scan = {.reader = reader, .request = request, .fault = fault};
+    struct scan scan = {.reader = reader, .request = request, .fault = fault, .snapshot = snapshot};
     uint8_t direction = wire_read_u8(&body);
     uint8_t more;
     int status;
 
     scan.forward = direction == 0;
-    scan.snapshot = request->snapshot ? request->snapshot : WIRE_VERSION_MAX - 1;
     scan.low = wire_read_span(&body);
     scan.high = wire_read_span(&body);
     scan.limit = wire_read_varint(&body);
@@ -538,13 +535,20 @@ static int read_storages(struct sb_reader *reader, const struct wire_request *re
 int sb_read_request(struct sb_reader *reader, const struct wire_request *request, struct sb_buffer *out,
                     uint32_t *detail, uint64_t *snapshot_read, struct sb_fault *fault)
 {
+    bool rows = request->operation == WIRE_GET || request->operation == WIRE_SCAN;
+    uint64_t snapshot = request->snapshot;
+
+    if (snapshot == 0)
+        snapshot = atomic_load(reader->newest);
+    if (snapshot == 0)
+        snapshot = 1; /* nothing was ever written */
     *detail = 0;
-    *snapshot_read = request->snapshot;
+    *snapshot_read = rows ? snapshot : 0;
     switch (request->operation) {
     case WIRE_GET:
-        return read_get(reader, request, out, detail, fault);
+        return read_get(reader, request, snapshot, out, detail, fault);
     case WIRE_SCAN:
-        return read_scan(reader, request, out, fault);
+        return read_scan(reader, request, snapshot, out, fault);
     case WIRE_LOOKUP:
         return read_lookup(reader, request, out, fault);
     case WIRE_STORAGES:

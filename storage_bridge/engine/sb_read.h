@@ -6,7 +6,7 @@
  * SB_HISTORY with version <= T whose superseded-at resolves above T; else the key has no item at T. Own intents:
  * transactions in `own` count as committed at once.
  *
- * Caller: reader and scan threads, the shard (get only), the simulator. Locks: none held; the transaction table's lock
+ * Caller: reader and scan threads, the simulator. Locks: none held; the transaction table's lock
  * for moments.
  */
 #ifndef SB_READ_H
@@ -19,21 +19,18 @@
 struct sb_reader {
     struct sb_store *store;
     struct sb_transactions *transactions;
+    const _Atomic uint64_t *newest; /* version published: everything at or below is applied */
 };
 
 /*
  * Answer a GET, SCAN, LOOKUP or STORAGES request: append the reply's body to `out`.
- * snapshot: in: request->snapshot (0 = newest committed); *snapshot_read: what was read at (0 = newest).
- * Errors:   WIRE_E_NO_STORAGE (GET/SCAN of a key outside the request's storage id), decoding errors, store errors,
- * WIRE_E_CORRUPT (an item fails its checksum: fault names the storage id and key). *detail: the key's index. The caller
- * checks the horizon, after this returned.
+ * snapshot: in: request->snapshot (0 = newest committed, which is what was published when the read began; a key without
+ * an item may have lost it since). *snapshot_read: what GET and SCAN read at, 0 of others. Errors:   WIRE_E_NO_STORAGE
+ * (GET/SCAN of a key outside the request's storage id), decoding errors, store errors, WIRE_E_CORRUPT (an item fails
+ * its checksum: fault names the storage id and key). *detail: the key's index. The caller checks the horizon, after
+ * this returned.
  */
 int sb_read_request(struct sb_reader *reader, const struct wire_request *request, struct sb_buffer *out,
                     uint32_t *detail, uint64_t *snapshot_read, struct sb_fault *fault);
-
-/* One key at T (0: newest committed). *out is appended to; WIRE_E_NOT_FOUND if there is no item. tier as in sb_store.h.
- * *version: of the item (an own intent's: 0). */
-int sb_read_item(struct sb_reader *reader, struct wire_span key, uint64_t snapshot, const struct wire_request *request,
-                 enum sb_tier tier, struct sb_buffer *out, uint64_t *version, struct sb_fault *fault);
 
 #endif

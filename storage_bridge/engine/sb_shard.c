@@ -499,7 +499,6 @@ int sb_shard_open(const struct sb_shard_options *options, struct sb_shard **out,
     shard->options = *options;
     shard->store = options->store;
     shard->applied_transactions = options->transactions;
-    shard->reader = (struct sb_reader){options->store, options->transactions};
     shard->flights_end = &shard->flights;
     shard->waiting_end = &shard->waiting;
     shard->deferred_end = &shard->deferred;

@@ -54,7 +54,6 @@ struct sb_shard {
     struct sb_store *store;
     struct sb_transactions *applied_transactions;
     struct sb_transactions *evaluated_transactions;
-    struct sb_reader reader;
     struct sb_overlay overlay;
     struct sb_applied applied;
     uint64_t term;

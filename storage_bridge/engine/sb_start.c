@@ -81,7 +81,7 @@ static int open_shard(struct sb_server *server, uint64_t *applied_index, struct 
 
     if (status != WIRE_OK)
         return sb_fault_set(fault, status, "could not open the table of transactions: %s", wire_error_text(status));
-    server->reader = (struct sb_reader){&server->store, server->transactions};
+    server->reader = (struct sb_reader){&server->store, server->transactions, &server->shared->applied_version};
     options.transactions = server->transactions;
     return sb_shard_open(&options, &server->shard, applied_index, fault);
 }

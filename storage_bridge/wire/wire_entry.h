@@ -10,15 +10,19 @@
  *        PUT          span key, span item (its version field is set from the entry when applied)
  *        DELETE       span key
  *        STORAGE      span identity (relation), u64 storage id: maps the relation to the storage; replaces and drops
- * what it mapped to before DROP         u64 storage id: deletes all keys of the storage and its mapping BEGIN u64
- * transaction, u64 owner lane and number: a transaction that writes intents PREPARE      u64 transaction, u64 decider:
- * intents are complete; the decision is the commit state of Postgres transaction `decider` COMMIT       u64
- * transaction: its intents have the version of this entry from now on ABORT        u64 transaction: its intents never
- * were SETTLE       u64 transaction, span key: stamp (committed) or undo (aborted) one intent FORGET       u64
- * transaction: no intent refers to it any more HORIZON      u64 version: reads below it fail from now on, superseded
- * images below it may go
+ *                     what it mapped to before
+ *        DROP         u64 storage id: deletes all keys of the storage and its mapping
+ *        BEGIN        u64 transaction, u64 owner lane and number: a transaction that writes intents
+ *        PREPARE      u64 transaction, u64 decider: intents are complete; the decision is the commit state of Postgres
+ *                     transaction `decider`
+ *        COMMIT       u64 transaction: its intents have the version of this entry from now on
+ *        ABORT        u64 transaction: its intents never were
+ *        SETTLE       u64 transaction, span key: stamp (committed) or undo (aborted) one intent
+ *        FORGET       u64 transaction: no intent refers to it any more
+ *        HORIZON      u64 version: reads below it fail from now on, superseded images below it may go
  *
- * A key is an item's (wire_entry_check_key); a storage id is never 0, the group's own range.
+ * A key is an item's (wire_entry_check_key); a storage id is never 0, the group's own range. COMMIT stands before the
+ * PUT and DELETE of newer values for its keys.
  * No entry exceeds WIRE_ENTRY_MAX. Applying is deterministic: it depends on the entry and on the state that the entries
  * before it made.
  *

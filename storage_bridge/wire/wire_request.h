@@ -2,53 +2,63 @@
  * Requests of backends to the storage process, and its replies.
  *
  *   request: u8 format 1 | u8 operation | u16 flags | u32 subtransaction | u64 snapshot | u64 owner | u64 storage id |
- * span transactions | body
+ *            span transactions | body
  *
  *   snapshot      version to read at; 0 = the newest committed
  *   owner         who asks: lane number in the high 32 bits, the backend's transaction counter in the low; lock owners
- * are (owner, subtransaction) storage id    of the table the request is about; keys in the body carry it too and must
- * agree transactions  array of u64: ids of the asker's own intents that the request may see (they count as committed to
- * it)
+ *                 are (owner, subtransaction)
+ *   storage id    of the table the request is about; keys in the body carry it too and must agree
+ *   transactions  array of u64: ids of the asker's own intents that the request may see (they count as committed to it)
  *
  * Operations, their queue, body and reply body:
  *
- *   GET        reads   varint count, (span key)*                    -> varint count, (u8 present, [span item])* in the
- * order asked SCAN       scans   u8 direction (0 forward, 1 backward), span low (inclusive), span high (exclusive,
- * empty: none), varint limit (items, 0: none), varint target bytes
- *                                                                   -> u8 more, varint count, (span key, span item)*;
- * if more: resume behind the last key returned WRITE      writes  varint count, (operation)*, see below        ->
- * varint count, (u8 existed, u8 has_old, [span old], u8 has_new, [span new])* COMMIT     writes  u64 decider (0: commit
- * now; else prepare), varint count, (effect PUT/DELETE as in wire_entry.h)* -> u64 version (0 if prepared).
+ *   GET        reads   varint count, (span key)*  ->  varint count, (u8 present, [span item])* in the order asked
+ *   SCAN       scans   u8 direction (0 forward, 1 backward), span low (inclusive), span high (exclusive, empty: none),
+ *                      varint limit (items, 0: none), varint target bytes
+ *                      ->  u8 more, varint count, (span key, span item)*; if more: resume behind the last key returned
+ *   WRITE      writes  varint count, (operation)*, see below
+ *                      ->  varint count, (u8 existed, u8 has_old, [span old], u8 has_new, [span new])*
+ *   COMMIT     writes  u64 decider (0: commit now; else prepare), varint count, (effect PUT/DELETE as in wire_entry.h)*
+ *                      ->  u64 version (0 if prepared)
  *                      `transactions` lists intents to commit with it. With decider, or beyond one entry, the effects
- * become intents first. SPILL      writes  u64 transaction (0: begin one), varint count, (effect PUT/DELETE)* -> u64
- * transaction, u8 rewrote A key that carries an own intent already keeps its transaction (rewrote = 1), which must be
- * in `transactions`, else WIRE_E_TRANSACTION_EXISTS. ABORT      writes  varint count, (u32 subtransaction)*: release
- * locks of these owners (count 0: all of the owner), and abort `transactions` -> nothing DECIDE     writes  u64
- * decider, u8 commit: resolve what was prepared for it -> u64 version STORAGE    writes  span identity -> u64 storage
- * id: a new storage for the relation LOOKUP     reads   span identity -> u64 storage id (0: none) DROP       writes u64
- * storage id -> nothing STORAGES   reads   span identity after which to start -> varint count, (span identity, u64
- * storage id, u64 approximate bytes items, u64 history)* STATUS     reads   nothing -> varint count, (span name, u64
- * value)*
+ *                      become intents first. A key that carries an own intent whose transaction is not listed:
+ *                      WIRE_E_TRANSACTION_EXISTS. Locks go at once; what is prepared keeps them until it is decided.
+ *   SPILL      writes  u64 transaction (0: begin one), varint count, (effect PUT/DELETE)*
+ *                      ->  u64 transaction, u8 rewrote
+ *                      A key that carries an own intent already keeps its transaction (rewrote = 1), which must be in
+ *                      `transactions`, else WIRE_E_TRANSACTION_EXISTS. The intents replace the subtransaction's locks.
+ *   ABORT      writes  varint count, (u32 subtransaction)*: release locks of these owners (count 0: all of the owner),
+ *                      and abort `transactions`  ->  nothing
+ *                      WIRE_E_NO_TRANSACTION: one of them was not the owner's, or decided; the rest is done.
+ *   DECIDE     writes  u64 decider, u8 commit: resolve what was prepared for it  ->  u64 version
+ *   STORAGE    writes  span identity  ->  u64 storage id: a new storage for the relation
+ *   LOOKUP     reads   span identity  ->  u64 storage id (0: none)
+ *   DROP       writes  u64 storage id  ->  nothing
+ *   STORAGES   reads   span identity after which to start
+ *                      ->  varint count, (span identity, u64 storage id, u64 approximate bytes items, u64 history)*
+ *   STATUS     reads   nothing  ->  varint count, (span name, u64 value)*
  *
  * A WRITE operation: u8 kind | u8 flags | span key | span argument | span condition | span overlay
  *
  *   kind       PUT (argument: item), DELETE, UPDATE (argument: update), LOCK (nothing changes; the lock stays;
- * transactional only) flags      RETURN_OLD, RETURN_NEW; MUST_NOT_EXIST (refused with WIRE_E_EXISTS instead of
- * WIRE_E_CONDITION: SQL's INSERT); HAS_OVERLAY: the asker's transaction has changed this key: evaluate against
- * `overlay` (an item; empty: deleted) instead of the newest version
+ *              transactional only)
+ *   flags      RETURN_OLD, RETURN_NEW; MUST_NOT_EXIST (refused with WIRE_E_EXISTS instead of WIRE_E_CONDITION: SQL's
+ *              INSERT); HAS_OVERLAY: the asker's transaction has changed this key: evaluate against `overlay` (an item;
+ *              empty: deleted) instead of the newest version
  *
- * Without the flag TRANSACTIONAL a WRITE is evaluated, logged and acknowledged at once, all operations or none. With it
- * every key is locked for (owner, subtransaction) and only evaluated; the effect comes back in `new` (RETURN_NEW
- * implied; an absent new image means "no item") and joins the backend's write set. With FIRST_UPDATER a key whose
- * newest version is above `snapshot` is refused with WIRE_E_CHANGED (REPEATABLE READ).
+ * Without the flag TRANSACTIONAL a WRITE is evaluated, logged and acknowledged at once, all operations or none; a key
+ * with an own intent is refused with WIRE_E_TRANSACTION_EXISTS. With it every key is locked for (owner, subtransaction)
+ * and only evaluated; the effect comes back in `new` (RETURN_NEW implied; an absent new image means "no item") and
+ * joins the backend's write set. With FIRST_UPDATER a key whose newest version is above `snapshot` is refused with
+ * WIRE_E_CHANGED (REPEATABLE READ), with WIRE_E_SNAPSHOT_TOO_OLD where a snapshot below the horizon can not tell.
  *
- *   reply: u8 format 1 | u8 0 | u16 status (enum wire_error) | u32 detail | u64 snapshot | body (empty unless status is
- * WIRE_OK)
+ *   reply: u8 format 1 | u8 0 | u16 status (enum wire_error) | u32 detail | u64 snapshot | body
  *
  *   detail     index of the operation or key that failed
  *   snapshot   the version read at, or the version written
- *   On WIRE_E_LOCKED the body is: u64 owner, u32 subtransaction of the holder.
- *   On WIRE_E_CONDITION with RETURN_OLD the body is one (u8 has_old, [span old]) of the operation that failed.
+ *   body       empty unless status is WIRE_OK, but:
+ *              on WIRE_E_LOCKED: u64 owner, u32 subtransaction of the holder;
+ *              on WIRE_E_CONDITION with RETURN_OLD: one (u8 has_old, [span old]) of the operation that failed.
  *
  * Caller: anyone. Locks: none. Views borrow.
  */

@@ -1,4 +1,5 @@
-/* See sim_model.h. Entries are kept as they came, so that a loss of the log's tail is told by telling the rest again. */
+/* See sim_model.h. Entries are kept as they came, so that a loss of the log's tail is told by telling the rest again.
+ */
 #include "sim_model.h"
 
 #include "sim_requests.h"
@@ -139,7 +140,8 @@ static bool apply_effect(struct sim_model *model, const struct wire_entry *entry
     case WIRE_EFFECT_BEGIN:
         if (transaction)
             return false;
-        model->transactions = grown(model->transactions, &model->transaction_capacity, model->transaction_count, sizeof(*model->transactions));
+        model->transactions = grown(model->transactions, &model->transaction_capacity, model->transaction_count,
+                                    sizeof(*model->transactions));
         model->transactions[model->transaction_count++] = (struct transaction){.id = effect->number};
         return true;
     case WIRE_EFFECT_COMMIT:
@@ -265,7 +267,8 @@ bool sim_model_had(const struct sim_model *model, int64_t key, int64_t value, ui
     if (sim_model_value(model, key, from, NULL) == value)
         return true;
     for (size_t i = 0; i < history->count; i++) {
-        if (history->changes[i].value == value && history->changes[i].version > from && history->changes[i].version <= to)
+        if (history->changes[i].value == value && history->changes[i].version > from &&
+            history->changes[i].version <= to)
             return true;
     }
     return false;

@@ -1,7 +1,9 @@
 /*
- * What a log of entries means, told a second time and as simply as possible: for every key the list of its committed versions. The simulation of the shard compares what it reads, and what it was promised, with this.
+ * What a log of entries means, told a second time and as simply as possible: for every key the list of its committed
+ * versions. The simulation of the shard compares what it reads, and what it was promised, with this.
  *
- * Knows one storage; its keys are sim_key(storage, 0 .. SIM_MODEL_KEYS - 1). A deleted key has the value SIM_ABSENT. Memory is malloc's.
+ * Knows one storage; its keys are sim_key(storage, 0 .. SIM_MODEL_KEYS - 1). A deleted key has the value SIM_ABSENT.
+ * Memory is malloc's.
  */
 #ifndef SIM_MODEL_H
 #define SIM_MODEL_H
@@ -26,7 +28,8 @@ uint64_t sim_model_version_of(const struct sim_model *model, uint64_t index);
 /* Is this the payload that entry `index` had? */
 bool sim_model_same(const struct sim_model *model, uint64_t index, struct wire_span payload);
 
-/* The value of a key at `snapshot`, SIM_ABSENT if it has none; *version (may be NULL): since when, 0 if it never had any. */
+/* The value of a key at `snapshot`, SIM_ABSENT if it has none; *version (may be NULL): since when, 0 if it never had
+ * any. */
 int64_t sim_model_value(const struct sim_model *model, int64_t key, uint64_t snapshot, uint64_t *version);
 /* Was `value` ever committed under the key? */
 bool sim_model_find(const struct sim_model *model, int64_t key, int64_t value, uint64_t *version);

@@ -1,8 +1,8 @@
 /*
  * Requests, keys and items for tests of the shard and its readers, and what comes back taken apart.
  *
- * A request is built in one static buffer: sim_begin, the body, sim_end; the next sim_begin overwrites it. Items live in an arena until sim_arena_reset. Memory is malloc's, so that the engine's counts stay
- * its own. One thread.
+ * A request is built in one static buffer: sim_begin, the body, sim_end; the next sim_begin overwrites it. Items live
+ * in an arena until sim_arena_reset. Memory is malloc's, so that the engine's counts stay its own. One thread.
  */
 #ifndef SIM_REQUESTS_H
 #define SIM_REQUESTS_H
@@ -201,7 +201,8 @@ static inline struct wire_span sim_end(void)
 }
 
 /* A whole GET of one key, or a SCAN. */
-static inline struct wire_span sim_get_request(struct wire_request header, const uint64_t *transactions, size_t count, struct wire_span key)
+static inline struct wire_span sim_get_request(struct wire_request header, const uint64_t *transactions, size_t count,
+                                               struct wire_span key)
 {
     header.operation = WIRE_GET;
     sim_begin(header, transactions, count);
@@ -210,8 +211,9 @@ static inline struct wire_span sim_get_request(struct wire_request header, const
     return sim_end();
 }
 
-static inline struct wire_span sim_scan_request(struct wire_request header, const uint64_t *transactions, size_t count, bool backward,
-                                                struct wire_span low, struct wire_span high, uint64_t limit, uint64_t target)
+static inline struct wire_span sim_scan_request(struct wire_request header, const uint64_t *transactions, size_t count,
+                                                bool backward, struct wire_span low, struct wire_span high,
+                                                uint64_t limit, uint64_t target)
 {
     header.operation = WIRE_SCAN;
     sim_begin(header, transactions, count);

@@ -145,8 +145,16 @@ static int disturbed_iterate(void *self, void *view, enum sb_family family, stru
 
     if (!it)
         abort();
-    it->face = (struct sb_iterator){it,            disturbed_seek, disturbed_seek_last, disturbed_valid,  disturbed_next,
-                                    disturbed_prev, disturbed_key,  disturbed_value,     disturbed_status, disturbed_close};
+    it->face = (struct sb_iterator){it,
+                                    disturbed_seek,
+                                    disturbed_seek_last,
+                                    disturbed_valid,
+                                    disturbed_next,
+                                    disturbed_prev,
+                                    disturbed_key,
+                                    disturbed_value,
+                                    disturbed_status,
+                                    disturbed_close};
     disturb();
     status = around->store.iterate(self, view, family, low, high, &it->inner, fault);
     if (status != WIRE_OK) {
@@ -158,8 +166,8 @@ static int disturbed_iterate(void *self, void *view, enum sb_family family, stru
     return WIRE_OK;
 }
 
-static int disturbed_get(void *self, enum sb_family family, struct wire_span key, enum sb_tier tier, struct sb_value *out,
-                         struct sb_fault *fault)
+static int disturbed_get(void *self, enum sb_family family, struct wire_span key, enum sb_tier tier,
+                         struct sb_value *out, struct sb_fault *fault)
 {
     int status = around->store.get(self, family, key, tier, out, fault);
 
@@ -244,7 +252,7 @@ static int open_node(struct sim_world *world, struct replay *replay)
         return status;
     world->shard_options.store = &world->store;
     world->shard_options.transactions = world->transactions;
-    world->reader = (struct sb_reader){&world->reader_store, world->transactions};
+    world->reader = (struct sb_reader){&world->reader_store, world->transactions, &world->applied_version};
     status = sb_shard_open(&world->shard_options, &world->shard, &applied, &world->error);
     if (status != WIRE_OK)
         return status;
@@ -263,7 +271,8 @@ static void check_start(struct sim_world *world, const struct replay *replay, co
 
     sb_log_bounds(world->log, WIRE_GROUP_LOCAL, &first, &last);
     if (applied->index != replay->next - 1 || last != applied->index)
-        sim_world_fail(world, "applied entry %llu, the log ends at %llu", (unsigned long long) applied->index, (unsigned long long) last);
+        sim_world_fail(world, "applied entry %llu, the log ends at %llu", (unsigned long long) applied->index,
+                       (unsigned long long) last);
     if (last < world->durable)
         sim_world_fail(world, "durable up to entry %llu, the log ends at %llu", (unsigned long long) world->durable,
                        (unsigned long long) last);
@@ -274,8 +283,9 @@ static void check_start(struct sim_world *world, const struct replay *replay, co
         return;
     sim_model_truncate(world->model, last);
     if (applied->version != sim_model_version_of(world->model, last) || applied->version < world->applied_version)
-        sim_world_fail(world, "applied version %llx after entry %llu, published was %llx", (unsigned long long) applied->version,
-                       (unsigned long long) last, (unsigned long long) world->applied_version);
+        sim_world_fail(world, "applied version %llx after entry %llu, published was %llx",
+                       (unsigned long long) applied->version, (unsigned long long) last,
+                       (unsigned long long) world->applied_version);
     if (applied->horizon != sim_model_horizon(world->model))
         sim_world_fail(world, "the horizon is %llx", (unsigned long long) applied->horizon);
 }
@@ -287,7 +297,9 @@ static void start(struct sim_world *world)
     int status = WIRE_E_IO;
 
     for (int attempt = 0; status != WIRE_OK && !world->failed; attempt++) {
-        sim_files_fail_at(world->disk, attempt < 3 && sim_random_one_in(&world->random, 4) ? 1 + sim_random_below(&world->random, 20) : 0,
+        sim_files_fail_at(world->disk,
+                          attempt < 3 && sim_random_one_in(&world->random, 4) ? 1 + sim_random_below(&world->random, 20)
+                                                                              : 0,
                           WIRE_E_IO);
         status = open_node(world, &replay);
         if (status == WIRE_OK)
@@ -312,7 +324,8 @@ static void start(struct sim_world *world)
     world->horizon = applied.horizon > world->horizon ? applied.horizon : world->horizon;
     world->more = true;
     if (status == WIRE_OK)
-        status = sb_shard_start(world->shard, (applied.term > replay.term ? applied.term : replay.term) + 1, world->now_ms, &world->error);
+        status = sb_shard_start(world->shard, (applied.term > replay.term ? applied.term : replay.term) + 1,
+                                world->now_ms, &world->error);
     if (status != WIRE_OK)
         sim_world_fail(world, "start: %s", wire_error_name(status));
 }
@@ -347,12 +360,14 @@ static void make_storage(struct sim_world *world)
 
 void sim_world_open(struct sim_world *world, uint64_t seed, enum sim_fault fault, struct sim_events events)
 {
-    *world = (struct sim_world){.random = sim_random_of(seed), .fault = fault, .events = events, .now_ms = 1000, .storage_id = 1};
+    *world = (struct sim_world){
+        .random = sim_random_of(seed), .fault = fault, .events = events, .now_ms = 1000, .storage_id = 1};
     world->disk = sim_files_open(&world->random);
     world->files = sim_files_interface(world->disk);
     if (fault == SIM_LYING_DISK)
         sim_files_set_lie(world->disk, SIM_FILES_NO_FILE_SYNC);
-    world->log_options = (struct sb_log_options){.segment_bytes = 8192 + 16384 * sim_random_below(&world->random, 4), .identity = IDENTITY};
+    world->log_options = (struct sb_log_options){.segment_bytes = 8192 + 16384 * sim_random_below(&world->random, 4),
+                                                 .identity = IDENTITY};
     world->shard_options.max_in_flight_bytes = sim_random_one_in(&world->random, 3) ? 2000 : UINT64_C(16) << 20;
     world->shard_options.settle_keys_max = sim_random_one_in(&world->random, 3) ? 4 : 1000;
     world->model = sim_model_open(world->storage_id);
@@ -436,7 +451,8 @@ static void take_entries(struct sim_world *world, const struct sb_step *step)
 {
     if (step->entry_count == 0)
         return;
-    world->entries = grown(world->entries, &world->entry_capacity, world->entry_count + step->entry_count, sizeof(*world->entries));
+    world->entries =
+        grown(world->entries, &world->entry_capacity, world->entry_count + step->entry_count, sizeof(*world->entries));
     for (size_t i = 0; i < step->entry_count; i++) {
         struct sb_log_entry *entry = &world->entries[world->entry_count++];
 
@@ -451,7 +467,8 @@ static void take_entries(struct sim_world *world, const struct sb_step *step)
             sim_world_fail(world, "entry %llu makes no sense", (unsigned long long) step->entries[i].index);
     }
     if (world->fault == SIM_REPLY_EARLY)
-        queue_event(world, (struct sb_event){.kind = SB_EVENT_DURABLE, .index = step->entries[step->entry_count - 1].index});
+        queue_event(world,
+                    (struct sb_event){.kind = SB_EVENT_DURABLE, .index = step->entries[step->entry_count - 1].index});
 }
 
 static void take_replies(struct sim_world *world, const struct sb_step *step)
@@ -490,7 +507,8 @@ void sim_world_step(struct sim_world *world)
     }
     take_entries(world, &step);
     if (step.fetch_count > 0)
-        world->fetches = grown(world->fetches, &world->fetch_capacity, world->fetch_count + step.fetch_count, sizeof(*world->fetches));
+        world->fetches = grown(world->fetches, &world->fetch_capacity, world->fetch_count + step.fetch_count,
+                               sizeof(*world->fetches));
     for (size_t i = 0; i < step.fetch_count; i++)
         world->fetches[world->fetch_count++] = step.fetches[i].token;
     world->applied_version = step.applied_version;
@@ -562,7 +580,8 @@ void sim_world_keep(struct sim_world *world)
 void sim_world_quiesce(struct sim_world *world)
 {
     for (int i = 0; i < 100000 && !world->failed; i++) {
-        bool busy = world->queued > 0 || world->entry_count > 0 || world->fetch_count > 0 || world->appended > world->durable || world->more;
+        bool busy = world->queued > 0 || world->entry_count > 0 || world->fetch_count > 0 ||
+                    world->appended > world->durable || world->more;
 
         if (world->down)
             sim_world_crash(world, true);

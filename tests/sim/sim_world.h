@@ -1,8 +1,10 @@
 /*
- * One node without threads, for the simulation of the shard: simulated disk, real log, simulated items store, real shard. Everything that threads would do is a call: step, append, sync, fetch. The caller decides when, by
- * chance; a failure or a crash takes the node down and up again as sb_start.c would.
+ * One node without threads, for the simulation of the shard: simulated disk, real log, simulated items store, real
+ * shard. Everything that threads would do is a call: step, append, sync, fetch. The caller decides when, by chance; a
+ * failure or a crash takes the node down and up again as sb_start.c would.
  *
- * Readers run in threads of their own: between any two things a reader does with the store the node may take some steps.
+ * Readers run in threads of their own: between any two things a reader does with the store the node may take some
+ * steps.
  *
  * Faults planted on purpose prove that the simulation sees them.
  */
@@ -66,7 +68,7 @@ struct sim_world {
     uint64_t *fetches;
     size_t fetch_count;
     size_t fetch_capacity;
-    uint64_t applied_version;
+    _Atomic uint64_t applied_version;
     uint64_t horizon; /* published */
     uint64_t crashes;
     bool more;

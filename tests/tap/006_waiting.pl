@@ -7,6 +7,20 @@ use lib $FindBin::Bin;
 use CairnTest;
 use Test::More;
 
+# Stop a process and wait until each of its threads has stopped: one that is running may still take a request.
+sub freeze {
+    my $pid = shift;
+    kill 'STOP', $pid;
+    wait_until('the storage process has stopped', sub {
+        for my $file (glob "/proc/$pid/task/*/stat") {
+            open my $in, '<', $file or next;
+            return 0 unless <$in> =~ /\) [Tt] /;
+        }
+        return 1;
+    });
+    return;
+}
+
 my $GET  = q{SELECT cairn.get_item('t', '{"k": "a"}');};
 my $node = start_storage(new_node('waiting'));
 
@@ -21,7 +35,7 @@ $writer->query(q{SELECT cairn.put_item('t', '{"k": "b", "v": 1}')});
 
 # ---- reads ----
 
-kill 'STOP', $storage;
+freeze($storage);
 send_sql($reader, $GET);
 wait_for_wait($node, $reader, 'Extension');
 $node->safe_psql('postgres', "SELECT pg_cancel_backend($reader->{backend})");
@@ -37,7 +51,7 @@ is($reader->query($GET), '{"k": "a", "v": 1}', 'the session goes on when the sto
 
 # ---- a write whose outcome is open ----
 
-kill 'STOP', $storage;
+freeze($storage);
 send_sql($writer, q{SELECT cairn.put_item('t', '{"k": "a", "v": 2}');});
 wait_for_wait($node, $writer, 'Extension');
 $node->safe_psql('postgres', "SELECT pg_cancel_backend($writer->{backend})");
@@ -49,7 +63,7 @@ is($writer->query(q{SELECT cairn.put_item('t', '{"k": "a", "v": 3}', NULL, 'ALL_
 
 # ---- a transaction that cannot commit ----
 
-kill 'STOP', $storage;
+freeze($storage);
 send_sql($writer, q{BEGIN; SELECT cairn.put_item('t', '{"k": "a", "v": 4}'); COMMIT;});
 wait_for_wait($node, $writer, 'Extension');
 $node->safe_psql('postgres', "SELECT pg_cancel_backend($writer->{backend})");
@@ -60,7 +74,7 @@ is($reader->query($GET), qq({"k": "a", "v": $value}), 'a cancelled transaction h
 
 # ---- terminate ----
 
-kill 'STOP', $storage;
+freeze($storage);
 send_sql($reader, $GET);
 wait_for_wait($node, $reader, 'Extension');
 $node->safe_psql('postgres', "SELECT pg_terminate_backend($reader->{backend})");
@@ -81,7 +95,7 @@ $reader = session($node);
 $writer = session($node);
 $reader->query($GET);
 $writer->query(q{SELECT cairn.put_item('t', '{"k": "b", "v": 1}')});
-kill 'STOP', $storage;
+freeze($storage);
 send_sql($reader, $GET);
 send_sql($writer, q{SELECT cairn.put_item('t', '{"k": "a", "v": 6}');});
 wait_for_wait($node, $_, 'Extension') for $reader, $writer;

@@ -6,10 +6,13 @@ use warnings;
 use FindBin;
 use lib $FindBin::Bin;
 use CairnTest;
+use File::Temp ();
+use POSIX ();
 use Poweroff;
 use Test::More;
 
-my $MB   = 1024 * 1024;
+my $MB      = 1024 * 1024;
+my $scratch = File::Temp->newdir;
 my $node = new_node('full', 'cairn.write_buffer' => "'1MB'", 'cairn.log_max' => "'16MB'", 'cairn.start_timeout' => "'30s'");
 my $disk = Poweroff->new($node);
 
@@ -50,6 +53,25 @@ sub write_until_refused {
     return $done;
 }
 
+# Rows by a client of its own, which may have to wait. Returns its process and its output file.
+sub write_beside {
+    my ($count) = @_;
+    my $out = "$scratch/out.$next";
+    open my $script, '>', "$scratch/sql" or die "script: $!\n";
+    for my $k ($next .. $next + $count - 1) {
+        print $script "INSERT INTO t SELECT $k, string_agg(md5($k || ' ' || i), '') FROM generate_series(1, 3000) i;\n\\echo $k\n";
+    }
+    close $script;
+    $next += $count;
+    my $pid = fork // die "fork: $!\n";
+    if (!$pid) {
+        open STDOUT, '>', $out;
+        open STDERR, '>', '/dev/null';
+        exec 'psql', '-XqAt', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('postgres'), '-f', "$scratch/sql" or POSIX::_exit(127);
+    }
+    return ($pid, $out);
+}
+
 sub reads_and_heap {
     my ($what) = @_;
     is(missing(), '', "$what: reads go on, every acknowledged row is there");
@@ -66,15 +88,26 @@ sub room_again {
     return;
 }
 
-# ---- no room for new files of the log: it shortens itself, writes wait meanwhile ----
+# ---- no room for the log: what is in flight waits, its outcome being open; new writes are refused ----
 
 my $offset = log_size($node);
 $disk->start(full => 'cairn/log/*');
 $disk->set_room($MB);
-wait_until('the log finds no room', sub { write_one(); log_since($node, $offset) =~ /writes wait for room on disk.*No space left/ });
+my $session = session($node);
+send_sql($session, q{SELECT count(cairn.put_item('t', jsonb_build_object('k', 5000 + k, 'v', repeat(md5(k::text), 3000))))
+    FROM generate_series(1, 100) k;});
+wait_until('the log finds no room', sub { log_since($node, $offset) =~ /writes wait for room on disk.*No space left/ });
+ok(!write_one(), 'log: a write that comes now is refused');
+is(state_of($error), '53100', 'log: with a clear error');
+like($error, qr/disk is full.*HINT:.*[Ff]ree some space/s, 'log: that says what to do');
 reads_and_heap('log');
-unlike(log_since($node, $offset), qr/terminating any other active server processes/, 'log: nothing was restarted');
+$disk->set_room(-1);
+my ($out, $err) = receive($session);
+is($err, '', 'log: with room again, what was in flight is acknowledged');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM t WHERE k BETWEEN 5001 AND 5100'), 100, 'log: and done');
+$session->quit;
 room_again('log');
+unlike(log_since($node, $offset), qr/terminating any other active server processes/, 'log: nothing was restarted');
 
 # ---- the file system fills up ----
 
@@ -96,9 +129,16 @@ room_again('file system');
 # ---- others take the last of it at once: the server may restart, but nothing is lost ----
 
 for my $room (0, 700_000, 3_000_000) {
+    $offset = log_size($node);
     $disk->set_room($room);
-    write_until_refused(200);
-    isnt($error, '', "$room bytes: writes end with " . (state_of($error) || 'the connection'));
+    my ($pid, $file) = write_beside(200);
+    wait_until("$room bytes: it is noticed",
+        sub { log_since($node, $offset) =~ /writes wait for room|writes are refused|terminated by signal/ });
+    $disk->set_room(-1);
+    waitpid $pid, 0;
+    my @done = split /\n/, slurp_file($file);
+    $written{$_} = 1 for @done;
+    note("$room bytes: " . @done . ' rows were acknowledged');
     room_again("$room bytes");
 }
 

@@ -141,9 +141,9 @@ suite_tap() {
     tar -C "$top" -cf - tests/tap build/interposer | as_user tar -C "$work" -xf -
     for file in tests/tap/[0-9]*.pl; do
         log=$logs/$(basename "$file").log
-        (cd "$work" && as_user env PATH="$bindir:$PATH" CAIRN_CHECK="$level" TMPDIR="$work" PG_CONFIG="$pg_config" CAIRN_INTERPOSER="$work/build/interposer" \
+        (cd "$work" && as_user env PATH="$bindir:$PATH" CAIRN_CHECK="$level" TMPDIR="$work" TESTDIR="$work" PG_CONFIG="$pg_config" CAIRN_INTERPOSER="$work/build/interposer" \
             PERL5LIB="$work/tests/tap" PG_REGRESS="$("$pg_config" --pkglibdir)/pgxs/src/test/regress/pg_regress" \
-            perl "$work/$file") >"$log" 2>&1
+            timeout -k 10 "$(file_seconds)" perl "$work/$file") >"$log" 2>&1
         local status=$? ok bad
         ok=$(grep -cE '^ok [0-9]+' "$log")
         bad=$(grep -cE '^not ok [0-9]+|^ok [0-9]+.*# skip' "$log")
@@ -156,6 +156,8 @@ suite_tap() {
     done
     as_user rm -rf "$work"
 }
+
+file_seconds() { case $level in long) echo 7200 ;; *) echo 300 ;; esac; }
 
 run_suite() {
     local begin seconds limit before=$passed wrong=$failed

@@ -1,5 +1,6 @@
 /*
- * What tests of the shard share: a shard on the simulated store with a log that is an array, and helpers that send one request and say what came of it.
+ * What tests of the shard share: a shard on the simulated store with a log that is an array, and helpers that send one
+ * request and say what came of it.
  *
  * Entries are durable when the test says so (node_sync); fetches are answered at once unless `hold_fetches`.
  */
@@ -19,6 +20,10 @@
 #define NODE_ENTRIES_MAX 8192
 #define NODE_ANSWERS_MAX 8192
 #define ABSENT INT64_MIN
+
+/* Owners: lane and number of the transaction. */
+#define ALICE ((uint64_t) 1 << 32 | 7)
+#define BOB ((uint64_t) 2 << 32 | 7)
 
 static const struct wire_span none;
 
@@ -46,7 +51,7 @@ struct node {
     size_t answer_count;
     uint64_t now_ms;
     uint64_t token;
-    uint64_t version; /* published */
+    _Atomic uint64_t version; /* published */
     uint64_t horizon;
     uint64_t starts;
     uint64_t storage; /* of the helpers below */
@@ -62,6 +67,7 @@ static inline int node_open(struct node *node)
     struct sb_shard_options options = {.store = &node->store,
                                        .max_in_flight_bytes = node->max_in_flight_bytes,
                                        .settle_keys_max = node->settle_keys_max};
+    struct sb_applied record = {0};
     uint64_t applied = 0;
     int status = sb_transactions_open(&node->transactions);
 
@@ -69,7 +75,7 @@ static inline int node_open(struct node *node)
     if (status != WIRE_OK)
         return status;
     options.transactions = node->transactions;
-    node->reader = (struct sb_reader){&node->store, node->transactions};
+    node->reader = (struct sb_reader){&node->store, node->transactions, &node->version};
     status = sb_shard_open(&options, &node->shard, &applied, &node->fault);
     if (status != WIRE_OK)
         node->shard = NULL;
@@ -78,6 +84,9 @@ static inline int node_open(struct node *node)
     node->durable = node->entry_count > 0 ? node->entries[node->entry_count - 1].index : 0;
     node->fetch_count = 0;
     node->more = true;
+    if (status == WIRE_OK)
+        status = sb_meta_applied(&node->store, false, &record, &node->fault);
+    node->version = record.version;
     return status == WIRE_OK ? sb_shard_start(node->shard, ++node->starts, node->now_ms, &node->fault) : status;
 }
 
@@ -89,7 +98,8 @@ static inline void node_shut(struct node *node)
     node->transactions = NULL;
 }
 
-/* Power loss: what is not durable in the log is gone, the store is back at its last flush. Without `crash` a clean stop, all entries synced. */
+/* Power loss: what is not durable in the log is gone, the store is back at its last flush. Without `crash` a clean
+ * stop, all entries synced. */
 static inline int node_restart(struct node *node, bool crash)
 {
     node_shut(node);
@@ -184,7 +194,8 @@ static inline int node_fetched(struct node *node)
     int status = WIRE_OK;
 
     while (node->fetch_count > 0 && status == WIRE_OK)
-        status = node_step(node, (struct sb_event){.kind = SB_EVENT_FETCHED, .token = node->fetches[--node->fetch_count]});
+        status =
+            node_step(node, (struct sb_event){.kind = SB_EVENT_FETCHED, .token = node->fetches[--node->fetch_count]});
     return status;
 }
 
@@ -214,9 +225,8 @@ static inline uint64_t node_submit(struct node *node, struct wire_span request)
     uint8_t *exact = malloc(request.size ? request.size : 1);
 
     memcpy(exact, request.data, request.size);
-    (void) node_step(node, (struct sb_event){.kind = SB_EVENT_REQUEST,
-                                             .token = ++node->token,
-                                             .bytes = {exact, request.size}});
+    (void) node_step(
+        node, (struct sb_event){.kind = SB_EVENT_REQUEST, .token = ++node->token, .bytes = {exact, request.size}});
     free(exact);
     return node->token;
 }
@@ -277,6 +287,9 @@ struct who {
     size_t count;
 };
 
+static const struct who alice = {.owner = ALICE, .subtransaction = 1, .flags = WIRE_TRANSACTIONAL};
+static const struct who bob = {.owner = BOB, .subtransaction = 1, .flags = WIRE_TRANSACTIONAL};
+
 static inline void node_begin(struct node *node, enum wire_operation operation, struct who who)
 {
     sim_begin((struct wire_request){.operation = operation,
@@ -288,8 +301,9 @@ static inline void node_begin(struct node *node, enum wire_operation operation, 
               who.transactions, who.count);
 }
 
-static inline struct wire_span write_request(struct node *node, struct who who, enum wire_write_kind kind, uint8_t flags, int64_t key,
-                                             struct wire_span argument, struct wire_span condition)
+static inline struct wire_span write_request(struct node *node, struct who who, enum wire_write_kind kind,
+                                             uint8_t flags, int64_t key, struct wire_span argument,
+                                             struct wire_span condition)
 {
     node_begin(node, WIRE_WRITE, who);
     sim_count(1);
@@ -319,8 +333,10 @@ static inline int drop(struct node *node, int64_t key)
 
 static inline int lock_key(struct node *node, uint64_t owner, uint32_t subtransaction, int64_t key)
 {
-    return node_call(node, write_request(node, (struct who){.owner = owner, .subtransaction = subtransaction, .flags = WIRE_TRANSACTIONAL},
-                                         WIRE_WRITE_LOCK, 0, key, none, none));
+    return node_call(
+        node,
+        write_request(node, (struct who){.owner = owner, .subtransaction = subtransaction, .flags = WIRE_TRANSACTIONAL},
+                      WIRE_WRITE_LOCK, 0, key, none, none));
 }
 
 static inline int read_at(struct node *node, struct who who, int64_t key, int64_t *value)
@@ -329,13 +345,18 @@ static inline int read_at(struct node *node, struct who who, int64_t key, int64_
     struct sb_buffer out = {0};
     struct wire_span bytes;
     struct wire_reader r;
+    uint8_t *copy;
     uint64_t snapshot;
     uint32_t detail;
     int status;
 
-    bytes = sim_get_request((struct wire_request){.snapshot = who.snapshot, .owner = who.owner, .storage_id = node->storage}, who.transactions,
-                            who.count, sim_key(node->storage, key));
-    assert_int_equal(wire_request_open(bytes.data, bytes.size, &request), WIRE_OK);
+    bytes = sim_get_request(
+        (struct wire_request){.snapshot = who.snapshot, .owner = who.owner, .storage_id = node->storage},
+        who.transactions, who.count, sim_key(node->storage, key));
+    /* The node may go on meanwhile and build requests of its own. */
+    copy = sim_arena_take(bytes.size);
+    memcpy(copy, bytes.data, bytes.size);
+    assert_int_equal(wire_request_open(copy, bytes.size, &request), WIRE_OK);
     status = sb_read_request(&node->reader, &request, &out, &detail, &snapshot, &node->fault);
     r = wire_reader_of(out.data, out.size);
     *value = ABSENT;
@@ -382,8 +403,8 @@ static inline void add_effects(struct node *node, int64_t first, int64_t count, 
         sim_effect(sim_key(node->storage, first + i), value == ABSENT ? none : sim_item(value + i, padding));
 }
 
-static inline struct wire_span commit_request(struct node *node, struct who who, uint64_t decider, int64_t first, int64_t count, int64_t value,
-                                              size_t padding)
+static inline struct wire_span commit_request(struct node *node, struct who who, uint64_t decider, int64_t first,
+                                              int64_t count, int64_t value, size_t padding)
 {
     node_begin(node, WIRE_COMMIT, who);
     wire_write_u64(&sim_request, decider);
@@ -391,8 +412,8 @@ static inline struct wire_span commit_request(struct node *node, struct who who,
     return sim_end();
 }
 
-static inline struct wire_span spill_request(struct node *node, struct who who, uint64_t transaction, int64_t first, int64_t count, int64_t value,
-                                             size_t padding)
+static inline struct wire_span spill_request(struct node *node, struct who who, uint64_t transaction, int64_t first,
+                                             int64_t count, int64_t value, size_t padding)
 {
     node_begin(node, WIRE_SPILL, who);
     wire_write_u64(&sim_request, transaction);
@@ -400,9 +421,11 @@ static inline struct wire_span spill_request(struct node *node, struct who who, 
     return sim_end();
 }
 
-static inline struct wire_span lock_request(struct node *node, uint64_t owner, uint32_t subtransaction, int64_t first, int64_t count)
+static inline struct wire_span lock_request(struct node *node, uint64_t owner, uint32_t subtransaction, int64_t first,
+                                            int64_t count)
 {
-    node_begin(node, WIRE_WRITE, (struct who){.owner = owner, .subtransaction = subtransaction, .flags = WIRE_TRANSACTIONAL});
+    node_begin(node, WIRE_WRITE,
+               (struct who){.owner = owner, .subtransaction = subtransaction, .flags = WIRE_TRANSACTIONAL});
     sim_count((uint64_t) count);
     for (int64_t i = 0; i < count; i++)
         sim_op(WIRE_WRITE_LOCK, 0, sim_key(node->storage, first + i), none, none);
@@ -410,7 +433,8 @@ static inline struct wire_span lock_request(struct node *node, uint64_t owner, u
 }
 
 /* Lock and spill: the transaction id. */
-static inline uint64_t spill(struct node *node, uint64_t owner, uint64_t transaction, int64_t first, int64_t count, int64_t value, size_t padding)
+static inline uint64_t spill(struct node *node, uint64_t owner, uint64_t transaction, int64_t first, int64_t count,
+                             int64_t value, size_t padding)
 {
     struct who who = {.owner = owner, .subtransaction = 1, .transactions = &transaction, .count = transaction ? 1 : 0};
     uint64_t id;
@@ -424,12 +448,16 @@ static inline uint64_t spill(struct node *node, uint64_t owner, uint64_t transac
 
 static inline int commit_spilled(struct node *node, uint64_t owner, uint64_t transaction)
 {
-    return node_call(node, commit_request(node, (struct who){.owner = owner, .transactions = &transaction, .count = transaction ? 1 : 0}, 0, 0, 0, 0, 0));
+    return node_call(
+        node,
+        commit_request(node, (struct who){.owner = owner, .transactions = &transaction, .count = transaction ? 1 : 0},
+                       0, 0, 0, 0, 0));
 }
 
 static inline struct wire_span abort_request(struct node *node, uint64_t owner, uint64_t transaction)
 {
-    node_begin(node, WIRE_ABORT, (struct who){.owner = owner, .transactions = &transaction, .count = transaction ? 1 : 0});
+    node_begin(node, WIRE_ABORT,
+               (struct who){.owner = owner, .transactions = &transaction, .count = transaction ? 1 : 0});
     sim_count(0);
     return sim_end();
 }
@@ -442,10 +470,12 @@ static inline struct wire_span decide_request(struct node *node, uint64_t decide
     return sim_end();
 }
 
-static inline int lock_and_commit(struct node *node, uint64_t owner, uint64_t decider, int64_t first, int64_t count, int64_t value, size_t padding)
+static inline int lock_and_commit(struct node *node, uint64_t owner, uint64_t decider, int64_t first, int64_t count,
+                                  int64_t value, size_t padding)
 {
     assert_int_equal(node_call(node, lock_request(node, owner, 1, first, count)), WIRE_OK);
-    return node_call(node, commit_request(node, (struct who){.owner = owner, .subtransaction = 1}, decider, first, count, value, padding));
+    return node_call(node, commit_request(node, (struct who){.owner = owner, .subtransaction = 1}, decider, first,
+                                          count, value, padding));
 }
 
 static inline struct sb_shard_status node_status(const struct node *node)

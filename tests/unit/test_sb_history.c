@@ -123,8 +123,10 @@ static void test_find(void **state)
     assert_int_equal(sb_history_find_superseded(&store, sim_key(STORAGE, 1), row.id, &out, &version, &fault), WIRE_OK);
     assert_int_equal(version, 40);
     assert_int_equal(sim_item_value(sb_buffer_span(&out)), 40);
-    assert_int_equal(sb_history_find_superseded(&store, sim_key(STORAGE, 2), row.id, &out, &version, &fault), WIRE_E_NOT_FOUND);
-    assert_int_equal(sb_history_find_superseded(&store, sim_key(STORAGE, 9), row.id, &out, &version, &fault), WIRE_E_NOT_FOUND);
+    assert_int_equal(sb_history_find_superseded(&store, sim_key(STORAGE, 2), row.id, &out, &version, &fault),
+                     WIRE_E_NOT_FOUND);
+    assert_int_equal(sb_history_find_superseded(&store, sim_key(STORAGE, 9), row.id, &out, &version, &fault),
+                     WIRE_E_NOT_FOUND);
     sb_buffer_close(&out);
     end();
 }
@@ -136,13 +138,14 @@ static void check_cursor(bool forward, int64_t low, struct wire_span high, int64
     struct wire_span low_key = sim_key(STORAGE, low);
     int64_t expected = forward ? low : last;
 
-    assert_int_equal(sb_history_cursor_open(&cursor, &store, NULL, transactions, snapshot, forward, low_key, high, &fault), WIRE_OK);
+    assert_int_equal(
+        sb_history_cursor_open(&cursor, &store, NULL, transactions, snapshot, forward, low_key, high, &fault), WIRE_OK);
     for (;;) {
         assert_int_equal(sb_history_cursor_reach(&cursor, NULL, &fault), WIRE_OK);
         /* Key k has images [10, 20 + k) and [30 + k, 50) if it is not a multiple of 4. */
         while (expected >= low && expected <= last &&
-               (expected % 4 == 0 ||
-                !((snapshot >= 10 && snapshot < 20 + (uint64_t) expected) || (snapshot >= 30 + (uint64_t) expected && snapshot < 50))))
+               (expected % 4 == 0 || !((snapshot >= 10 && snapshot < 20 + (uint64_t) expected) ||
+                                       (snapshot >= 30 + (uint64_t) expected && snapshot < 50))))
             expected += forward ? 1 : -1;
         if (expected < low || expected > last) {
             assert_false(cursor.valid);
@@ -150,7 +153,8 @@ static void check_cursor(bool forward, int64_t low, struct wire_span high, int64
         }
         assert_true(cursor.valid);
         assert_int_equal(sim_key_number(sb_buffer_span(&cursor.key)), expected);
-        assert_int_equal(sim_item_value(sb_buffer_span(&cursor.item)), snapshot < 20 + (uint64_t) expected ? 10 : 30 + expected);
+        assert_int_equal(sim_item_value(sb_buffer_span(&cursor.item)),
+                         snapshot < 20 + (uint64_t) expected ? 10 : 30 + expected);
         sb_history_cursor_leave(&cursor);
         expected += forward ? 1 : -1;
     }
@@ -166,7 +170,8 @@ static void test_cursor(void **state)
             continue;
         add_image(sim_key(STORAGE, k), 10, 20 + (uint64_t) k);
         add_image(sim_key(STORAGE, k), 30 + (uint64_t) k, 50);
-        for (uint64_t i = 0; i < (uint64_t) k; i++) /* images that nobody below 60 sees: few, and more than a step skips */
+        for (uint64_t i = 0; i < (uint64_t) k;
+             i++) /* images that nobody below 60 sees: few, and more than a step skips */
             add_image(sim_key(STORAGE, k), 60 + i, 61 + i);
     }
     for (uint64_t snapshot = 9; snapshot < 52; snapshot++) {
@@ -201,7 +206,9 @@ static void test_cursor_limit(void **state)
     add_image(sim_key(STORAGE, 2), 10, 20);
     add_image(sim_key(STORAGE, 5), 10, 50);
     limit = sim_key(STORAGE, 4);
-    assert_int_equal(sb_history_cursor_open(&cursor, &store, NULL, transactions, 30, true, sim_key(STORAGE, 0), none, &fault), WIRE_OK);
+    assert_int_equal(
+        sb_history_cursor_open(&cursor, &store, NULL, transactions, 30, true, sim_key(STORAGE, 0), none, &fault),
+        WIRE_OK);
     assert_int_equal(sb_history_cursor_reach(&cursor, &limit, &fault), WIRE_OK);
     assert_false(cursor.valid);
     limit = sim_key(STORAGE, 5);
@@ -227,9 +234,12 @@ static void test_damage(void **state)
     change.value = sim_text("short");
     assert_int_equal(store.write(store.self, &change, 1, &fault), WIRE_OK);
     assert_int_equal(find(1, 15), -WIRE_E_CORRUPT);
-    assert_int_equal(sb_history_find_superseded(&store, sim_key(STORAGE, 1), 5, &out, &version, &fault), WIRE_E_CORRUPT);
+    assert_int_equal(sb_history_find_superseded(&store, sim_key(STORAGE, 1), 5, &out, &version, &fault),
+                     WIRE_E_CORRUPT);
     for (int forward = 0; forward < 2; forward++) {
-        assert_int_equal(sb_history_cursor_open(&cursor, &store, NULL, transactions, 15, forward, sim_key(STORAGE, 0), none, &fault), WIRE_OK);
+        assert_int_equal(
+            sb_history_cursor_open(&cursor, &store, NULL, transactions, 15, forward, sim_key(STORAGE, 0), none, &fault),
+            WIRE_OK);
         assert_int_equal(sb_history_cursor_reach(&cursor, NULL, &fault), WIRE_E_CORRUPT);
         sb_history_cursor_close(&cursor);
     }

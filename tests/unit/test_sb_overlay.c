@@ -39,7 +39,8 @@ static void test_pending(void **state)
     for (unsigned i = 0; i < KEYS; i++) {
         assert_int_equal(sb_overlay_put(&overlay, key_of(buffer, i), text("first"), false, 100 + i, 10), WIRE_OK);
         if (i % 2 == 0)
-            assert_int_equal(sb_overlay_put(&overlay, key_of(buffer, i), text("second"), i % 4 == 0, 200 + i, 11), WIRE_OK);
+            assert_int_equal(sb_overlay_put(&overlay, key_of(buffer, i), text("second"), i % 4 == 0, 200 + i, 11),
+                             WIRE_OK);
     }
     assert_int_equal(overlay.pending_count, KEYS);
     assert_null(sb_overlay_find(&overlay, text("key")));
@@ -73,7 +74,8 @@ static void test_locks(void **state)
     assert_int_equal(sb_overlay_open(&overlay), WIRE_OK);
     for (unsigned i = 0; i < KEYS; i++) {
         assert_null(sb_lock_find(&overlay, key_of(buffer, i)));
-        assert_int_equal(sb_lock_add(&overlay, key_of(buffer, i), (uint64_t) (i % 7) << 32 | 1, 1 + i % 3, &lock), WIRE_OK);
+        assert_int_equal(sb_lock_add(&overlay, key_of(buffer, i), (uint64_t) (i % 7) << 32 | 1, 1 + i % 3, &lock),
+                         WIRE_OK);
         assert_true(lock == sb_lock_find(&overlay, key_of(buffer, i)));
     }
     assert_int_equal(overlay.lock_count, KEYS);

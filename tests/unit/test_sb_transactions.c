@@ -138,7 +138,8 @@ static void test_readers(void **state)
     (void) state;
     assert_int_equal(pthread_create(&reader, NULL, read_rows, &shared), 0);
     for (uint64_t i = 0; i < 20000; i++) {
-        struct sb_transaction row = {.id = ID(i * 31 % 64), .state = SB_TRANSACTION_COMMITTED, .version = i, .owner = i};
+        struct sb_transaction row = {
+            .id = ID(i * 31 % 64), .state = SB_TRANSACTION_COMMITTED, .version = i, .owner = i};
 
         assert_int_equal(sb_transactions_put(shared.table, &row), WIRE_OK);
         if (i % 3 == 0)
