@@ -1,20 +1,19 @@
 /*
  * Keys: order-preserving bytes. memcmp order of two keys of one table is the order of their columns.
  *
- *   u64 storage id | u16 index id (0 = the item itself) | [u32 partition hash, hash-partitioned tables only] | column |
- * column ...
+ *   u64 storage id | u16 index id (0 = the item itself) | [u32 partition hash, hash-partitioned tables only] | column | column ...
  *
  *   column = tag byte (enum wire_key_type) and
  *     TEXT, BYTES   the bytes with 00 written as 00 FF, then 00 01
  *     INTEGER       int64, sign bit flipped, 8 bytes (smallint, integer, bigint alike)
- *     NUMBER        01 negative, 02 zero, 03 positive; then, but for zero, exponent + 0x800000 in 3 bytes, digits in
- * base 100 as 1..100 (an odd last digit is padded with 0), then 00; of a negative number all bytes after the first are
- * inverted. Scale is not kept: at most 38 digits TIMESTAMP     int64 microseconds, sign bit flipped;  DATE  int32 days,
- * sign bit flipped, 4 bytes UUID          16 bytes;  BOOLEAN  00 or 01
+ *     NUMBER        01 negative, 02 zero, 03 positive; then, but for zero, exponent + 0x800000 in 3 bytes, digits in base 100 as 1..100 (an odd last digit
+ *                   is padded with 0), then 00; of a negative number all bytes after the first are inverted. Scale is not kept: at most 38 digits
+ *     TIMESTAMP     int64 microseconds, sign bit flipped;  DATE  int32 days, sign bit flipped, 4 bytes
+ *     UUID          16 bytes;  BOOLEAN  00 or 01
  *
- * The tag makes keys readable without a schema; tags of one column are always equal, so they do not disturb the order.
- * Tags 01 and FF stay free for NULL first and last of secondary indexes. The partition hash is wire_partition_hash over
- * the bytes of the partition key's column, tag included. Storage id 0 is the group's own range (see sb_meta.h).
+ * The tag makes keys readable without a schema; tags of one column are always equal, so they do not disturb the order. Tags 01 and FF stay free
+ * for NULL first and last of secondary indexes. The partition hash is wire_partition_hash over the bytes of the partition key's column, tag included.
+ * Storage id 0 is the group's own range (see sb_meta.h).
  *
  * Caller: anyone. Locks: none.
  */
@@ -49,20 +48,17 @@ struct wire_key_value {
 
 void wire_key_write_prefix(struct wire_writer *w, uint64_t storage_id, uint16_t index_id);
 
-/* Append one column. Errors: WIRE_E_NUMBER_DIGITS, WIRE_E_NUMBER_RANGE, WIRE_E_NUMBER_NOT_FINITE, WIRE_E_BAD_FORMAT
- * (type, UUID size), WIRE_E_SHORT_BUFFER. */
+/* Append one column. Errors: WIRE_E_NUMBER_DIGITS, WIRE_E_NUMBER_RANGE, WIRE_E_NUMBER_NOT_FINITE, WIRE_E_BAD_FORMAT (type, UUID size), WIRE_E_SHORT_BUFFER. */
 int wire_key_write_column(struct wire_writer *w, const struct wire_key_value *value);
 
-/* Append the common prefix of all TEXT or BYTES columns that begin with `bytes` (no terminator). Errors: WIRE_E_TYPE
- * for other types, WIRE_E_SHORT_BUFFER. */
+/* Append the common prefix of all TEXT or BYTES columns that begin with `bytes` (no terminator). Errors: WIRE_E_TYPE for other types, WIRE_E_SHORT_BUFFER. */
 int wire_key_write_column_prefix(struct wire_writer *w, const struct wire_key_value *value);
 
 /*
  * Read one column.
- * scratch:  receives unescaped bytes and digits; the result borrows from it or from the reader. Must not be
- * NULL-backed. NUMBER:   comes back without scale beyond what its digits need: form INTEGER if it is a whole int64,
- * else POSITIVE or NEGATIVE. Errors:   WIRE_E_SHORT_INPUT, WIRE_E_BAD_FORMAT (not what wire_key_write_column writes),
- * WIRE_E_SHORT_BUFFER.
+ * scratch:  receives unescaped bytes and digits; the result borrows from it or from the reader. Must not be NULL-backed.
+ * NUMBER:   comes back without scale beyond what its digits need: form INTEGER if it is a whole int64, else POSITIVE or NEGATIVE.
+ * Errors:   WIRE_E_SHORT_INPUT, WIRE_E_BAD_FORMAT (not what wire_key_write_column writes), WIRE_E_SHORT_BUFFER.
  */
 int wire_key_read_column(struct wire_reader *r, struct wire_writer *scratch, struct wire_key_value *value);
 

@@ -22,9 +22,9 @@ struct sim_arena_block {
     uint8_t bytes[];
 };
 
-static struct sim_arena_block *sim_arena;
-static uint8_t sim_request_bytes[SIM_REQUEST_MAX];
-static struct wire_writer sim_request;
+extern struct sim_arena_block *sim_arena;
+extern uint8_t sim_request_bytes[SIM_REQUEST_MAX];
+extern struct wire_writer sim_request;
 
 static inline uint8_t *sim_arena_take(size_t size)
 {

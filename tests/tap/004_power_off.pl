@@ -88,7 +88,7 @@ sub rounds {
     return ($seeds + 1, '');
 }
 
-my (undef, $problems) = rounds('power failure', by_level(8, 40, 1000));
+my (undef, $problems) = rounds('power failure', by_level(10, 24, 1000));
 is($problems, '', 'every seed: acknowledged writes are there, nothing is torn or double');
 
 # ---- self-test: without a sync of ... ----

@@ -47,7 +47,7 @@ run_cmocka() {
     local program log ok bad
     for program in "$@"; do
         log=$logs/$(basename "$(dirname "$program")")-$(basename "$program").log
-        timeout 900 "$program" >"$log" 2>&1
+        timeout -k 10 300 "$program" >"$log" 2>&1
         if [ $? -eq 0 ]; then
             ok=$(grep -aoE '\[  PASSED  \] [0-9]+' "$log" | awk '{n += $4} END {print n + 0}')
             count "$ok" $((ok == 0))
