@@ -20,7 +20,7 @@ budget() {
     fuzz) default=180 ci=780 ;;
     sim) default=240 ci=600 ;;
     regress) default=240 ci=300 ;;
-    tap) default=600 ci=1500 ;;
+    tap) default=600 ci=3000 ;;
     esac
     case $level in default) echo $default ;; ci) echo $ci ;; *) echo 0 ;; esac
 }
@@ -157,7 +157,7 @@ suite_tap() {
     as_user rm -rf "$work"
 }
 
-file_seconds() { case $level in long) echo 7200 ;; *) echo 300 ;; esac; }
+file_seconds() { case $level in default) echo 300 ;; ci) echo 1500 ;; *) echo 7200 ;; esac; }
 
 run_suite() {
     local begin seconds limit before=$passed wrong=$failed
