@@ -10,6 +10,7 @@
 #include "common/hashfn.h"
 #include "common/pg_prng.h"
 #include "utils/memutils.h"
+#include "utils/snapmgr.h"
 
 #include "cairn_error.h"
 #include "cairn_lane.h"
@@ -194,8 +195,9 @@ bool cairn_handle_fetch(Relation relation, const ItemPointerData *tid, Snapshot 
 
     cairn_view_init(&view, relation, snapshot);
     if (!mvcc && handle->version != 0) {
-        /* Exactly this version, whatever this transaction or others have done to the row since. */
-        view.snapshot = handle->version;
+        /* What the running statement has seen, whatever this transaction or others have done to the row since: its own
+         * version is less than anything that is kept for it. */
+        view.snapshot = cairn_xact_snapshot(ActiveSnapshotSet() ? GetActiveSnapshot() : NULL);
         view.curcid = FirstCommandId;
     } else if (!mvcc)
         view.curcid = handle->curcid;

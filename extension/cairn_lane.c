@@ -71,6 +71,7 @@ CairnUsage cairn_usage;
 
 static struct wire_shared *shared; /* NULL: no lane yet */
 static struct wire_lane *lane;
+static struct wire_published *published;
 static uint32 lane_number;
 static bool pending; /* a prefetch is out on PREFETCH_SLOT */
 static Exchange pending_exchange;
@@ -180,7 +181,7 @@ static void detach(int code, Datum argument)
 
     for (uint32 i = 0; i < WIRE_LANE_SLOTS; i++)
         abandon(&lane->slots[i]);
-    wire_snapshot_release(lane);
+    wire_snapshot_release(published);
     shared = NULL;
     pg_atomic_sub_fetch_u32(&control->attached, 1);
     /* A storage process that waits for the last of us looks again. */
@@ -209,6 +210,7 @@ static bool attach(bool quiet)
     RegisterXactCallback(at_transaction_end, NULL);
     lane_number = (uint32) MyProc->pgprocno;
     lane = wire_shared_lane(region, lane_number);
+    published = wire_shared_published(region, lane_number);
     /* Counted before the state is looked at: the storage process closes its door, then counts. */
     pg_atomic_add_fetch_u32(&cairn_control()->attached, 1);
     shared = region;
@@ -623,17 +625,17 @@ uint64 cairn_lane_snapshot_take(void)
 {
     /* Until the storage process is ready there is no newest version. */
     (void) ready(false);
-    return wire_snapshot_take(shared, lane, clock_ns(CLOCK_REALTIME) / NS_PER_MS);
+    return wire_snapshot_take(shared, published, clock_ns(CLOCK_REALTIME) / NS_PER_MS);
 }
 
 void cairn_lane_snapshot_lower(uint64 version)
 {
-    if (atomic_load(&lane->snapshot) > version)
-        atomic_store(&lane->snapshot, version);
+    if (atomic_load(&published->snapshot) > version)
+        atomic_store(&published->snapshot, version);
 }
 
 void cairn_lane_snapshot_release(void)
 {
     if (shared)
-        wire_snapshot_release(lane);
+        wire_snapshot_release(published);
 }

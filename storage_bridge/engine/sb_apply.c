@@ -2,7 +2,8 @@
  * Applying log entries to the store: one atomic batch per entry, the applied index in it. Deterministic: depends on the
  * entry and the state before it only.
  *
- * PUT and DELETE move what they supersede to the history family. A transaction's intents are stamped with its id
+ * PUT and DELETE move what they supersede to the history family, unless the write is final and no snapshot needs the
+ * image: that alone is each node's own affair, and no read at or above its horizon can tell. A transaction's intents are stamped with its id
  * instead of a version; its decision changes the table of transactions only; SETTLE then rewrites the stamps one by
  * one. No entry names a key twice.
  */
@@ -24,6 +25,8 @@ struct pending_change {
 struct batch {
     struct sb_shard *shard;
     const struct wire_entry *entry;
+    struct wire_span found; /* of the PUTs and DELETEs from the next one on */
+    uint64_t unneeded;
     struct sb_buffer bytes;
     struct sb_buffer changes; /* struct pending_change[] */
     struct sb_buffer intents; /* (span key)* of this entry's transaction */
@@ -99,16 +102,35 @@ static int supersede_before_aborted(struct batch *batch, struct wire_span key, u
     return status;
 }
 
+/* What evaluation knew of the key of the next PUT or DELETE. */
+static enum sb_found next_found(struct batch *batch)
+{
+    enum sb_found found = SB_FOUND_UNKNOWN;
+
+    if (batch->found.size > 0) {
+        found = (enum sb_found) batch->found.data[0];
+        batch->found.data++;
+        batch->found.size--;
+    }
+    return found;
+}
+
 /* Move what lies under `key` to the history, superseded by `stamp`. *present: SB_ITEMS has something under the key. */
 static int supersede(struct batch *batch, struct wire_span key, uint64_t stamp, bool *present)
 {
     struct sb_shard *shard = batch->shard;
+    bool unneeded = stamp <= batch->unneeded; /* no intent's stamp is */
+    enum sb_found known = next_found(batch);
     enum sb_transaction_state state;
     struct sb_value value;
     uint64_t found;
     uint64_t version;
-    int status = shard->store->get(shard->store->self, SB_ITEMS, key, SB_TIER_ALL, &value, shard->fault);
+    int status;
 
+    *present = known == SB_FOUND_FINAL;
+    if (known == SB_FOUND_NOTHING || (known == SB_FOUND_FINAL && unneeded))
+        return WIRE_OK;
+    status = shard->store->get(shard->store->self, SB_ITEMS, key, SB_TIER_ALL, &value, shard->fault);
     *present = status == WIRE_OK;
     if (status != WIRE_OK)
         return status == WIRE_E_NOT_FOUND ? WIRE_OK : status;
@@ -123,7 +145,7 @@ static int supersede(struct batch *batch, struct wire_span key, uint64_t stamp, 
             status = supersede_before_aborted(batch, key, found, stamp);
         else if (state != 0 && state != SB_TRANSACTION_COMMITTED)
             status = damaged(batch, "it replaces the intent of another transaction");
-        else if (!(value.bytes.data[1] & WIRE_ITEM_DELETED) && version != stamp)
+        else if (!unneeded && !(value.bytes.data[1] & WIRE_ITEM_DELETED) && version != stamp)
             status = add_history(batch, key, value.bytes, version, stamp);
     }
     shard->store->release(shard->store->self, &value);
@@ -442,9 +464,9 @@ static void forget_applied(struct sb_shard *shard, const struct wire_entry *entr
     }
 }
 
-int sb_apply(struct sb_shard *shard, const struct wire_entry *entry)
+int sb_apply(struct sb_shard *shard, const struct wire_entry *entry, struct wire_span found, uint64_t unneeded)
 {
-    struct batch batch = {.shard = shard, .entry = entry};
+    struct batch batch = {.shard = shard, .entry = entry, .found = found, .unneeded = unneeded};
     struct wire_entry walk = *entry;
     struct wire_effect effect;
     struct sb_meta_key key;

@@ -14,6 +14,7 @@
 /* COMMIT and SPILL: effects whose locks the owner holds, as one or several entries. */
 struct effects {
     struct wire_effect *list;
+    uint8_t *found; /* enum sb_found, of each */
     size_t count;
     size_t size; /* encoded */
 };
@@ -44,8 +45,10 @@ static int find_own_intent(struct sb_shard *shard, const struct wire_request *re
     return WIRE_OK;
 }
 
-/* effect->argument: the own transaction whose intent the key carries already, or 0. */
-static int check_effect(struct sb_shard *shard, const struct wire_request *request, struct wire_effect *effect)
+/* effect->argument: the own transaction whose intent the key carries already, or 0. *found: what it carries, if its
+ * lock tells. */
+static int check_effect(struct sb_shard *shard, const struct wire_request *request, struct wire_effect *effect,
+                        uint8_t *found)
 {
     struct sb_lock *lock = sb_lock_find(&shard->overlay, effect->key);
     struct wire_item item;
@@ -62,6 +65,7 @@ static int check_effect(struct sb_shard *shard, const struct wire_request *reque
     if (lock && lock->mark == shard->serial)
         return WIRE_E_DUPLICATE;
     effect->argument = 0;
+    *found = lock && !lock->intent ? lock->found : SB_FOUND_UNKNOWN;
     if (!lock || lock->intent) {
         status = find_own_intent(shard, request, effect->key, &lock, &effect->argument);
         if (status != WIRE_OK)
@@ -73,6 +77,12 @@ static int check_effect(struct sb_shard *shard, const struct wire_request *reque
     return WIRE_OK;
 }
 
+static void close_effects(struct effects *effects)
+{
+    sb_free(effects->list);
+    sb_free(effects->found);
+}
+
 static int read_effects(struct sb_shard *shard, const struct wire_request *request, struct wire_reader *body,
                         struct effects *out, uint32_t *detail)
 {
@@ -81,14 +91,17 @@ static int read_effects(struct sb_shard *shard, const struct wire_request *reque
 
     if (body->failed || count > wire_reader_left(body) / EFFECT_SIZE_MIN)
         return WIRE_E_SHORT_INPUT;
-    out->list = count ? sb_alloc((size_t) count * sizeof(*out->list)) : NULL;
-    if (count && !out->list)
+    if (count == 0)
+        return wire_reader_finish(body);
+    out->list = sb_alloc((size_t) count * sizeof(*out->list));
+    out->found = sb_alloc((size_t) count);
+    if (!out->list || !out->found)
         return WIRE_E_NOMEM;
     for (uint64_t i = 0; i < count; i++) {
         *detail = (uint32_t) i;
         status = wire_effect_read(body, &out->list[i]);
         if (status == WIRE_OK)
-            status = check_effect(shard, request, &out->list[i]);
+            status = check_effect(shard, request, &out->list[i], &out->found[i]);
         if (status != WIRE_OK)
             return status;
         out->count++;
@@ -125,7 +138,7 @@ static int log_intents(struct sb_shard *shard, const struct wire_request *reques
     int status = sb_draft_begin(shard, transaction, &draft);
 
     if (status == WIRE_OK && begin) {
-        status = sb_draft_add(&draft, &start);
+        status = sb_draft_add(&draft, &start, SB_FOUND_UNKNOWN);
         if (status == WIRE_OK)
             status = sb_transactions_put(shard->evaluated_transactions, &record);
     }
@@ -134,13 +147,13 @@ static int log_intents(struct sb_shard *shard, const struct wire_request *reques
         bool other = draft.header.transaction != wanted;
 
         if (!other)
-            status = sb_draft_add(&draft, &effects->list[i]);
+            status = sb_draft_add(&draft, &effects->list[i], effects->found[i]);
         if (other || status == WIRE_E_TOO_LARGE) {
             status = sb_draft_seal(&draft);
             if (status == WIRE_OK)
                 status = sb_draft_begin(shard, wanted, &draft);
             if (status == WIRE_OK)
-                status = sb_draft_add(&draft, &effects->list[i]);
+                status = sb_draft_add(&draft, &effects->list[i], effects->found[i]);
         }
     }
     if (status == WIRE_OK) {
@@ -166,7 +179,7 @@ int sb_decide(struct sb_draft *draft, struct sb_transaction *transaction, enum s
                                                      : WIRE_EFFECT_ABORT;
     transaction->state = state;
     transaction->version = state == SB_TRANSACTION_COMMITTED ? draft->header.version : 0;
-    status = sb_draft_add(draft, &effect);
+    status = sb_draft_add(draft, &effect, SB_FOUND_UNKNOWN);
     if (status == WIRE_OK)
         status = sb_transactions_put(draft->shard->evaluated_transactions, transaction);
     if (transaction->id <= draft->shard->settled_through)
@@ -242,7 +255,7 @@ static int log_commit(struct sb_shard *shard, const struct wire_request *request
     if (status == WIRE_OK)
         status = decide_own(&draft, request, decider, state);
     for (size_t i = 0; i < effects->count && !intents && status == WIRE_OK; i++)
-        status = sb_draft_add(&draft, &effects->list[i]);
+        status = sb_draft_add(&draft, &effects->list[i], effects->found[i]);
     if (status != WIRE_OK)
         return status;
     *version = decider ? 0 : draft.header.version;
@@ -278,7 +291,7 @@ int sb_evaluate_commit(struct sb_shard *shard, uint64_t token, const struct wire
     if (status == WIRE_OK && (effects.count > 0 || request->transactions.size > 0)) {
         status = log_commit(shard, request, decider, &effects, &version, &last);
         if (status != WIRE_OK) {
-            sb_free(effects.list);
+            close_effects(&effects);
             return status; /* entries may be under way: only a restart can tell */
         }
     }
@@ -286,7 +299,7 @@ int sb_evaluate_commit(struct sb_shard *shard, uint64_t token, const struct wire
      * prepared nothing will not be decided. */
     if (status == WIRE_OK && (decider == 0 || last == 0))
         release_after(shard, request->owner, last);
-    sb_free(effects.list);
+    close_effects(&effects);
     if (sb_breaks_shard(status))
         return status;
     if (status == WIRE_OK)
@@ -319,7 +332,7 @@ int sb_evaluate_spill(struct sb_shard *shard, uint64_t token, const struct wire_
             transaction = new_transaction(shard);
         status = log_intents(shard, request, &effects, transaction, begin, &last);
         if (status != WIRE_OK) {
-            sb_free(effects.list);
+            close_effects(&effects);
             return status;
         }
         /* From here on the intents are the locks, but for locks of outer subtransactions, which outlive a rollback of
@@ -331,7 +344,7 @@ int sb_evaluate_spill(struct sb_shard *shard, uint64_t token, const struct wire_
                 sb_lock_remove(&shard->overlay, lock);
         }
     }
-    sb_free(effects.list);
+    close_effects(&effects);
     if (sb_breaks_shard(status))
         return status;
     if (status == WIRE_OK) {
@@ -420,6 +433,8 @@ int sb_evaluate_decide(struct sb_shard *shard, uint64_t token, const struct wire
     }
     if (status != WIRE_OK)
         return status;
+    if (commit)
+        shard->decided_ms = shard->now_ms;
     if (draft.effect_count == 0) {
         sb_draft_drop(&draft);
         return sb_shard_reply(shard, token, WIRE_DECIDE, WIRE_E_NO_TRANSACTION, 0, 0, (struct wire_span){NULL, 0}, 0);

@@ -69,11 +69,16 @@ int sb_current_find(struct sb_shard *shard, const struct wire_request *request, 
         out->item = pending->item;
         if (wire_version_is_transaction(pending->stamp))
             return judge_intent(shard, request, key, pending->stamp, pending->deleted, true, out);
+        out->found = pending->deleted ? SB_FOUND_NOTHING : SB_FOUND_FINAL;
         return WIRE_OK;
     }
     status = shard->store->get(shard->store->self, SB_ITEMS, key, tier, &value, shard->fault);
+    if (status == WIRE_E_NOT_FOUND) {
+        out->found = SB_FOUND_NOTHING;
+        return WIRE_OK;
+    }
     if (status != WIRE_OK)
-        return status == WIRE_E_NOT_FOUND ? WIRE_OK : status;
+        return status;
     status = value.bytes.size < WIRE_ITEM_HEADER_SIZE
                  ? WIRE_E_CORRUPT
                  : sb_buffer_append(&out->owned, value.bytes.data, value.bytes.size);
@@ -85,7 +90,10 @@ int sb_current_find(struct sb_shard *shard, const struct wire_request *request, 
     out->exists = !deleted;
     out->version = stamp;
     out->item = sb_buffer_span(&out->owned);
-    return wire_version_is_transaction(stamp) ? judge_intent(shard, request, key, stamp, deleted, false, out) : WIRE_OK;
+    if (wire_version_is_transaction(stamp))
+        return judge_intent(shard, request, key, stamp, deleted, false, out);
+    out->found = deleted ? SB_FOUND_UNKNOWN : SB_FOUND_FINAL;
+    return WIRE_OK;
 }
 
 /* Everything one WRITE needs, and what it produces. */
@@ -237,13 +245,14 @@ static int check_locks(struct evaluation *e)
 static int check_first_updater(struct evaluation *e, const struct operation *operation)
 {
     struct sb_shard *shard = e->shard;
+    uint64_t horizon = shard->applied.horizon > shard->given_up ? shard->applied.horizon : shard->given_up;
     struct sb_buffer image = {0};
     uint64_t version;
     int status;
 
     if (operation->current.version > e->request->snapshot)
         return WIRE_E_CHANGED;
-    if (e->request->snapshot < shard->applied.horizon)
+    if (e->request->snapshot < horizon)
         return WIRE_E_SNAPSHOT_TOO_OLD; /* what tells of a deletion may be gone */
     if (operation->current.exists || operation->current.own)
         return WIRE_OK;
@@ -398,6 +407,7 @@ static int take_locks(struct evaluation *e)
             WIRE_OK)
             return WIRE_E_NOMEM;
         lock->intent = e->operations[i].current.own;
+        lock->found = (uint8_t) e->operations[i].current.found;
     }
     return WIRE_OK;
 }
@@ -429,7 +439,7 @@ static int log_operations(struct evaluation *e, uint64_t *version)
 
         e->detail = (uint32_t) i;
         if (operation->changes)
-            status = sb_draft_add(&draft, &effect);
+            status = sb_draft_add(&draft, &effect, operation->current.found);
         if (status != WIRE_OK)
             sb_draft_drop(&draft);
     }
@@ -522,7 +532,7 @@ static int evaluate_storage(struct sb_shard *shard, uint64_t token, const struct
         effect.number = shard->next_storage_id++;
     status = sb_draft_begin(shard, 0, &draft);
     if (status == WIRE_OK)
-        status = sb_draft_add(&draft, &effect);
+        status = sb_draft_add(&draft, &effect, SB_FOUND_UNKNOWN);
     if (status == WIRE_OK)
         status = sb_draft_seal(&draft);
     if (status != WIRE_OK)

@@ -27,6 +27,7 @@
 
 #define SB_READERS_MAX 64
 #define SB_THREADS_MAX (SB_READERS_MAX + 4)
+_Static_assert(SB_READERS_MAX + 1 <= WIRE_ENGINE_READERS_MAX, "readers and the scan thread take snapshots");
 #define SB_LINES_MAX 256                              /* log lines kept until the main thread takes them */
 #define SB_IN_FLIGHT_MAX (UINT64_C(16) * 1024 * 1024) /* bytes of entries not yet durable */
 #define SB_SETTLE_KEYS_MAX 65536                      /* a larger committed transaction keeps its record instead */
@@ -115,6 +116,7 @@ struct sb_published {
     _Atomic uint64_t transactions;
     _Atomic uint64_t user_bytes;
     _Atomic uint64_t durable_index; /* of the items store: set by the keep thread */
+    _Atomic uint64_t horizon;       /* logged: table files lose what was superseded below it */
 };
 
 struct sb_worker {
@@ -143,6 +145,9 @@ struct sb_server {
     struct sb_lines lines;
     struct sb_sync sync;
     struct sb_published published;
+    _Atomic uint64_t readable_version; /* applied_version in shared memory may be ahead of it for a moment */
+    _Atomic uint32_t readable_event;   /* futex word, grows with each portion applied while somebody waits */
+    _Atomic uint32_t readable_sleepers;
 
     pthread_mutex_t lock;
     struct sb_command *commands;
@@ -211,6 +216,9 @@ bool sb_sync_finished(struct sb_server *server, uint64_t *index);
 void sb_sync_close(struct sb_server *server);
 
 /* sb_shard_thread.c */
+
+/* The shard's portions, on the server: publish, give up images that no snapshot needs, let readers in. */
+struct sb_portions sb_shard_portions(struct sb_server *server);
 void *sb_shard_main(void *server);
 /* Any thread: there is something for the shard thread. */
 void sb_shard_wake(struct sb_server *server);

@@ -93,10 +93,13 @@ static void look_at_room(struct keep *keep)
 static void propose_horizon(struct keep *keep)
 {
     struct sb_server *server = keep->server;
-    uint64_t retention = server->options.history_retention_ms;
+    uint64_t setting = server->options.history_retention_ms;
+    uint64_t retention = setting > 0 ? setting : SB_KEEP_AFTER_DECISION_MS;
     uint64_t period = retention / 10 < HORIZON_PERIOD_MAX_MS ? retention / 10 : HORIZON_PERIOD_MAX_MS;
     uint64_t bytes = atomic_load_explicit(&server->published.user_bytes, memory_order_relaxed);
     uint64_t applied = atomic_load(&server->shared->applied_version);
+    uint64_t given_up = atomic_load(&server->shared->horizon);
+    uint64_t logged = atomic_load_explicit(&server->published.horizon, memory_order_relaxed);
     uint64_t now = sb_wall_ms();
     uint64_t wanted;
 
@@ -106,11 +109,13 @@ static void propose_horizon(struct keep *keep)
     }
     if (now <= retention || now - keep->proposed_ms < period)
         return;
-    if (wire_clock_ms(atomic_load(&server->shared->horizon)) > keep->written_ms)
+    if (wire_clock_ms(logged) > keep->written_ms)
         return;
     wanted = (now - retention) << 20;
     wanted = wanted < applied ? wanted : applied;
-    if (wanted <= atomic_load(&server->shared->horizon))
+    /* What readers cannot ask for any more may go from the table files too. */
+    wanted = wanted > given_up ? wanted : given_up;
+    if (wanted <= logged)
         return;
     keep->proposed_ms = now;
     atomic_store(&server->horizon_wanted, wanted);

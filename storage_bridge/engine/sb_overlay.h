@@ -27,6 +27,7 @@ struct sb_lock {
     uint32_t subtransaction;
     uint64_t mark;        /* serial of the last request that named it: finds a key named twice */
     uint64_t intent;      /* the owner's own transaction whose intent the key carried when it was locked, or 0 */
+    uint8_t found;        /* enum sb_found: what it carried, if no intent */
     struct wire_span key; /* owned */
 };
 

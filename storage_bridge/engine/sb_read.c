@@ -18,16 +18,26 @@
 #define SETTLED_RETRIES                                                                                                \
     1000 /* each needs a change in the very moment between two steps of a read; damage is always met again */
 
+#define NO_SNAPSHOT (WIRE_VERSION_MAX - 1) /* every version there is, none that is undecided */
+
 /* What an item found in SB_ITEMS means to a reader. */
 enum verdict {
     SHOW,    /* this is the item */
     GONE,    /* the key has no item at this snapshot, history cannot say otherwise */
     HISTORY, /* look there */
     AGAIN,   /* settled meanwhile */
+    WAIT,    /* committed meanwhile, by an entry that may write this key again */
     DAMAGED
 };
 
-static enum verdict judge_item(struct sb_reader *reader, struct wire_span item, uint64_t snapshot,
+/* What was readable before the item was read, for who reads the newest item without a snapshot: a transaction that
+ * committed later may have changed it in the same entry. Snapshots are readable before they are used. */
+static uint64_t certain_now(const struct sb_reader *reader, uint64_t snapshot)
+{
+    return snapshot == NO_SNAPSHOT ? atomic_load(reader->readable) : snapshot;
+}
+
+static enum verdict judge_item(struct sb_reader *reader, struct wire_span item, uint64_t snapshot, uint64_t certain,
                                const struct wire_request *request, uint64_t *version)
 {
     struct sb_transaction transaction;
@@ -46,6 +56,8 @@ static enum verdict judge_item(struct sb_reader *reader, struct wire_span item, 
             return HISTORY;
         else
             *version = transaction.version;
+        if (snapshot == NO_SNAPSHOT && *version > certain)
+            return WAIT;
     }
     if (*version > snapshot)
         return HISTORY;
@@ -90,6 +102,7 @@ static int append_item(struct sb_buffer *out, struct wire_span key, struct wire_
 static int confirm_absent(struct sb_reader *reader, struct wire_span key, uint64_t stamp, uint64_t snapshot,
                           const struct wire_request *request, bool *again, struct sb_fault *fault)
 {
+    uint64_t certain = certain_now(reader, snapshot);
     struct sb_value value;
     uint64_t version;
     int status = reader->store->get(reader->store->self, SB_ITEMS, key, SB_TIER_ALL, &value, fault);
@@ -98,7 +111,7 @@ static int confirm_absent(struct sb_reader *reader, struct wire_span key, uint64
     if (status != WIRE_OK)
         return status;
     *again = value.bytes.size < WIRE_ITEM_HEADER_SIZE || wire_item_version(value.bytes.data) != stamp ||
-             judge_item(reader, value.bytes, snapshot, request, &version) != HISTORY;
+             judge_item(reader, value.bytes, snapshot, certain, request, &version) != HISTORY;
     reader->store->release(reader->store->self, &value);
     return WIRE_E_NOT_FOUND;
 }
@@ -108,6 +121,7 @@ static int read_once(struct sb_reader *reader, struct wire_span key, uint64_t sn
                      struct sb_fault *fault)
 {
     struct sb_store *store = reader->store;
+    uint64_t certain = certain_now(reader, snapshot);
     struct sb_value value;
     enum verdict verdict;
     size_t at = out->size;
@@ -121,7 +135,7 @@ static int read_once(struct sb_reader *reader, struct wire_span key, uint64_t sn
     } else if (status != WIRE_OK)
         return status;
     else {
-        verdict = judge_item(reader, value.bytes, snapshot, request, version);
+        verdict = judge_item(reader, value.bytes, snapshot, certain, request, version);
         if (verdict != DAMAGED)
             stamp = wire_item_version(value.bytes.data);
         if (verdict == SHOW)
@@ -133,6 +147,8 @@ static int read_once(struct sb_reader *reader, struct wire_span key, uint64_t sn
             return corrupt_item(key, fault);
         if (verdict == GONE)
             return WIRE_E_NOT_FOUND;
+        if (verdict == WAIT)
+            return WIRE_E_WOULD_BLOCK;
         if (verdict == AGAIN) {
             *again = true;
             return WIRE_E_NOT_FOUND;
@@ -151,15 +167,15 @@ static int read_once(struct sb_reader *reader, struct wire_span key, uint64_t sn
     return status;
 }
 
-/* One key; WIRE_E_NOT_FOUND if there is no item. */
+/* One key; WIRE_E_NOT_FOUND if there is no item. *version: of the item, or to wait for. */
 static int read_item(struct sb_reader *reader, struct wire_span key, uint64_t snapshot,
-                     const struct wire_request *request, struct sb_buffer *out, struct sb_fault *fault)
+                     const struct wire_request *request, struct sb_buffer *out, uint64_t *version,
+                     struct sb_fault *fault)
 {
-    uint64_t version;
     bool again;
 
     for (int i = 0; i < SETTLED_RETRIES; i++) {
-        int status = read_once(reader, key, snapshot, request, out, &version, &again, fault);
+        int status = read_once(reader, key, snapshot, request, out, version, &again, fault);
 
         if (!again)
             return status;
@@ -192,8 +208,9 @@ static bool key_belongs(struct wire_span key, uint64_t storage_id)
            wire_read_u64(&r) == storage_id;
 }
 
+/* *wait_for: with WIRE_E_WOULD_BLOCK. */
 static int read_get(struct sb_reader *reader, const struct wire_request *request, uint64_t snapshot,
-                    struct sb_buffer *out, uint32_t *detail, struct sb_fault *fault)
+                    struct sb_buffer *out, uint32_t *detail, uint64_t *wait_for, struct sb_fault *fault)
 {
     struct wire_reader body = request->body;
     uint64_t count = wire_read_varint(&body);
@@ -202,6 +219,7 @@ static int read_get(struct sb_reader *reader, const struct wire_request *request
 
     for (uint64_t i = 0; i < count && status == WIRE_OK; i++) {
         struct wire_span key = wire_read_span(&body);
+        uint64_t version = 0;
         uint8_t present;
 
         *detail = (uint32_t) i;
@@ -211,8 +229,10 @@ static int read_get(struct sb_reader *reader, const struct wire_request *request
             status = WIRE_E_NO_STORAGE;
         else {
             item.size = 0;
-            status = read_item(reader, key, snapshot, request, &item, fault);
+            status = read_item(reader, key, snapshot, request, &item, &version, fault);
         }
+        if (status == WIRE_E_WOULD_BLOCK)
+            *wait_for = version;
         if (status != WIRE_OK && status != WIRE_E_NOT_FOUND)
             break;
         present = status == WIRE_OK;
@@ -266,7 +286,7 @@ static int merge_item(struct scan *scan, struct wire_span key, struct wire_span 
 {
     uint64_t version = 0;
 
-    switch (judge_item(scan->reader, item, scan->snapshot, scan->request, &version)) {
+    switch (judge_item(scan->reader, item, scan->snapshot, scan->snapshot, scan->request, &version)) {
     case SHOW:
         return emit(scan, key, item, version);
     case GONE:
@@ -276,6 +296,7 @@ static int merge_item(struct scan *scan, struct wire_span key, struct wire_span 
     case AGAIN:
         *again = true;
         return WIRE_OK;
+    case WAIT: /* has a snapshot */
     case DAMAGED:
         break;
     }
@@ -532,6 +553,13 @@ static int read_storages(struct sb_reader *reader, const struct wire_request *re
     return status;
 }
 
+bool sb_read_is_single(const struct wire_request *request)
+{
+    struct wire_reader body = request->body;
+
+    return request->operation == WIRE_GET && wire_read_varint(&body) == 1;
+}
+
 int sb_read_request(struct sb_reader *reader, const struct wire_request *request, struct sb_buffer *out,
                     uint32_t *detail, uint64_t *snapshot_read, struct sb_fault *fault)
 {
@@ -539,14 +567,14 @@ int sb_read_request(struct sb_reader *reader, const struct wire_request *request
     uint64_t snapshot = request->snapshot;
 
     if (snapshot == 0)
-        snapshot = atomic_load(reader->newest);
+        snapshot = sb_read_is_single(request) ? NO_SNAPSHOT : atomic_load(reader->newest);
     if (snapshot == 0)
         snapshot = 1; /* nothing was ever written */
     *detail = 0;
     *snapshot_read = rows ? snapshot : 0;
     switch (request->operation) {
     case WIRE_GET:
-        return read_get(reader, request, snapshot, out, detail, fault);
+        return read_get(reader, request, snapshot, out, detail, snapshot_read, fault);
     case WIRE_SCAN:
         return read_scan(reader, request, snapshot, out, fault);
     case WIRE_LOOKUP:

@@ -45,7 +45,7 @@ static int log_forget(struct sb_shard *shard)
     int status = sb_draft_begin(shard, 0, &draft);
 
     if (status == WIRE_OK)
-        status = sb_draft_add(&draft, &effect);
+        status = sb_draft_add(&draft, &effect, SB_FOUND_UNKNOWN);
     if (status != WIRE_OK)
         return status;
     shard->settling.waiting_for = draft.header.index;
@@ -66,7 +66,7 @@ static int log_settle(struct sb_shard *shard, struct wire_span list)
     while (status == WIRE_OK && wire_reader_left(&keys) > 0 && draft.effect_count < SETTLE_KEYS) {
         effect.key = wire_read_span(&keys);
         if (!keys.failed)
-            status = sb_draft_add(&draft, &effect);
+            status = sb_draft_add(&draft, &effect, SB_FOUND_UNKNOWN);
         if (status == WIRE_OK)
             settling->position = keys.position;
     }

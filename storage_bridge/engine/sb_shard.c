@@ -6,6 +6,9 @@
  */
 #include "sb_shard_internal.h"
 
+#define PORTION_ENTRIES 32
+#define PORTION_BYTES ((size_t) 256 * 1024)
+
 static int grow_array(void **array, size_t *capacity, size_t count, size_t element)
 {
     size_t wanted = *capacity ? *capacity * 2 : 16;
@@ -45,6 +48,8 @@ int sb_draft_begin(struct sb_shard *shard, uint64_t transaction, struct sb_draft
                                         .version = wire_clock_next(shard->last_version, shard->now_ms),
                                         .transaction = transaction};
     draft->flight->index = draft->header.index;
+    draft->flight->version = draft->header.version;
+    draft->flight->intents = transaction != 0;
     shard->last_index = draft->header.index;
     shard->last_version = draft->header.version;
     w = wire_writer_of(draft->flight->bytes.data, draft->flight->bytes.capacity);
@@ -53,16 +58,19 @@ int sb_draft_begin(struct sb_shard *shard, uint64_t transaction, struct sb_draft
     return WIRE_OK;
 }
 
-int sb_draft_add(struct sb_draft *draft, const struct wire_effect *effect)
+int sb_draft_add(struct sb_draft *draft, const struct wire_effect *effect, enum sb_found found)
 {
     struct sb_buffer *bytes = &draft->flight->bytes;
     size_t size = wire_effect_size(effect);
+    uint8_t hint = (uint8_t) found;
     struct wire_writer w;
     int status;
 
     if (bytes->size + size + SB_DRAFT_MARGIN > WIRE_ENTRY_MAX)
         return WIRE_E_TOO_LARGE;
     status = sb_buffer_reserve(bytes, size + SB_DRAFT_MARGIN);
+    if (status == WIRE_OK && (effect->kind == WIRE_EFFECT_PUT || effect->kind == WIRE_EFFECT_DELETE))
+        status = sb_buffer_append(&draft->flight->found, &hint, 1);
     if (status != WIRE_OK)
         return status;
     w = wire_writer_of(bytes->data, bytes->capacity);
@@ -127,8 +135,10 @@ int sb_draft_seal(struct sb_draft *draft)
 
 static void free_flight(struct sb_flight *flight)
 {
-    if (flight)
+    if (flight) {
         sb_buffer_close(&flight->bytes);
+        sb_buffer_close(&flight->found);
+    }
     sb_free(flight);
 }
 
@@ -353,24 +363,62 @@ static int collect_fetches(struct sb_shard *shard)
 
 /* ---- events ---- */
 
+static int apply_flight(struct sb_shard *shard, uint64_t unneeded)
+{
+    struct sb_flight *flight = shard->flights;
+    struct wire_entry entry;
+    int status = wire_entry_open(flight->bytes.data, flight->bytes.size, &entry);
+
+    if (status == WIRE_OK)
+        status = sb_apply(shard, &entry, sb_buffer_span(&flight->found), unneeded);
+    if (status != WIRE_OK)
+        return status;
+    shard->flights = flight->next;
+    if (!shard->flights)
+        shard->flights_end = &shard->flights;
+    shard->in_flight_bytes -= flight->bytes.size;
+    free_flight(flight);
+    return WIRE_OK;
+}
+
+/* The last of the entries that are applied as one portion: small, because readers of the newest version wait for it. */
+static const struct sb_flight *portion_end(const struct sb_flight *from, uint64_t index)
+{
+    size_t bytes = from->bytes.size;
+    size_t count = 1;
+
+    while (!from->intents && from->next && from->next->index <= index && !from->next->intents &&
+           count < PORTION_ENTRIES && bytes + from->next->bytes.size <= PORTION_BYTES) {
+        from = from->next;
+        bytes += from->bytes.size;
+        count++;
+    }
+    return from;
+}
+
+static bool must_keep_images(const struct sb_shard *shard)
+{
+    return shard->decided_ms != 0 && shard->now_ms < shard->decided_ms + SB_KEEP_AFTER_DECISION_MS;
+}
+
 static int apply_durable(struct sb_shard *shard, uint64_t index)
 {
+    const struct sb_portions *portions = &shard->options.portions;
     int status = WIRE_OK;
 
     while (shard->flights && shard->flights->index <= index && status == WIRE_OK) {
-        struct sb_flight *flight = shard->flights;
-        struct wire_entry entry;
+        const struct sb_flight *last = portion_end(shard->flights, index);
+        uint64_t last_index = last->index;
+        uint64_t version = last->version;
+        bool visible = portions->begin && !last->intents;
+        uint64_t unneeded = visible ? portions->begin(portions->context, version, must_keep_images(shard)) : 0;
 
-        status = wire_entry_open(flight->bytes.data, flight->bytes.size, &entry);
-        if (status == WIRE_OK)
-            status = sb_apply(shard, &entry);
-        if (status != WIRE_OK)
-            break;
-        shard->flights = flight->next;
-        if (!shard->flights)
-            shard->flights_end = &shard->flights;
-        shard->in_flight_bytes -= flight->bytes.size;
-        free_flight(flight);
+        if (unneeded > shard->given_up)
+            shard->given_up = unneeded;
+        while (shard->flights && shard->flights->index <= last_index && status == WIRE_OK)
+            status = apply_flight(shard, unneeded);
+        if (visible && status == WIRE_OK)
+            portions->end(portions->context, version);
     }
     return status;
 }
@@ -386,7 +434,7 @@ static int log_horizon(struct sb_shard *shard, uint64_t horizon)
     shard->horizon = horizon;
     status = sb_draft_begin(shard, 0, &draft);
     if (status == WIRE_OK)
-        status = sb_draft_add(&draft, &effect);
+        status = sb_draft_add(&draft, &effect, SB_FOUND_UNKNOWN);
     return status == WIRE_OK ? sb_draft_seal(&draft) : status;
 }
 
@@ -532,7 +580,7 @@ int sb_shard_replay(struct sb_shard *shard, const struct sb_log_entry *entry, st
                             wire_error_text(status == WIRE_OK ? WIRE_E_BAD_FORMAT : status));
     if (opened.index <= shard->applied.index)
         return WIRE_OK;
-    return sb_apply(shard, &opened);
+    return sb_apply(shard, &opened, (struct wire_span){NULL, 0}, 0);
 }
 
 /* Owners of undecided transactions are gone with the last process; what was prepared is for Postgres to decide. */

@@ -12,6 +12,9 @@
  * - A write that needs an item which is not in memory waits as "parked" until the caller has fetched it (FETCHED);
  * others pass it.
  * - Every reply that depended on an in-flight entry, refusals included, waits until that entry is durable and applied.
+ * - What a final write supersedes is kept in the history only if a snapshot may need it: the caller says so before each
+ * portion of entries is applied. For a minute after a transaction prepared with Postgres was committed all is kept:
+ * snapshots that must not see it are fitted below it (design: both or neither).
  * - The lock of a transaction goes when its commit entry enters the in-flight overlay, not after the sync.
  * - After an error from log or store the caller stops the process; nothing in flight is acknowledged.
  *
@@ -26,11 +29,25 @@
 
 struct sb_shard;
 
+#define SB_KEEP_AFTER_DECISION_MS UINT64_C(60000)
+
+/*
+ * Around each portion of entries that makes anything visible; may be NULL. `begin`: everything up to `version` is
+ * durable and about to be applied: publish it as the newest version, readers of it wait for `end`. Returns H: images
+ * that are superseded at or below H may go, nobody reads below H and nobody will (0: keep all). `keep`: no new H, now.
+ */
+struct sb_portions {
+    void *context;
+    uint64_t (*begin)(void *context, uint64_t version, bool keep);
+    void (*end)(void *context, uint64_t version);
+};
+
 struct sb_shard_options {
     struct sb_store *store;
     struct sb_transactions *transactions;
     uint64_t max_in_flight_bytes; /* entries not yet durable; beyond it new requests wait */
     uint64_t settle_keys_max;     /* a committed transaction with more keys is left unsettled */
+    struct sb_portions portions;
 };
 
 enum sb_event_kind {

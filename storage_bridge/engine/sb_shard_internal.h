@@ -12,11 +12,22 @@
 #include "sb_shard.h"
 #include "wire_item.h"
 
+/* What lies under a key that an effect writes, as far as evaluation knows: spares applying a look of its own. Holds
+ * until the effect is applied, for whatever changes the key before is known to evaluation too. */
+enum sb_found {
+    SB_FOUND_UNKNOWN = 0,
+    SB_FOUND_NOTHING = 1,
+    SB_FOUND_FINAL = 2 /* an item with a version, not an intent */
+};
+
 /* An entry from its making until it is applied. */
 struct sb_flight {
     struct sb_flight *next;
     uint64_t index;
+    uint64_t version;
+    bool intents; /* nothing in it is visible to others before its transaction is decided */
     struct sb_buffer bytes;
+    struct sb_buffer found; /* uint8_t, an enum sb_found, for each PUT and DELETE */
 };
 
 /* A reply that waits for an entry to be applied. */
@@ -61,7 +72,9 @@ struct sb_shard {
     uint64_t last_version;
     uint64_t next_storage_id;
     uint64_t next_transaction;
-    uint64_t horizon; /* logged */
+    uint64_t horizon;    /* logged */
+    uint64_t given_up;   /* greatest answer of portions.begin: snapshots below it are too old */
+    uint64_t decided_ms; /* when a prepared transaction was last committed, 0: not yet */
     uint64_t now_ms;
     uint64_t serial; /* of requests */
     uint64_t in_flight_bytes;
@@ -106,8 +119,8 @@ struct sb_draft {
 /* Start an entry, the only one until it is sealed or dropped; transaction 0: effects are final. Version and index are
  * taken at once. Errors: WIRE_E_NOMEM. */
 int sb_draft_begin(struct sb_shard *shard, uint64_t transaction, struct sb_draft *draft);
-/* Errors: WIRE_E_NOMEM, WIRE_E_TOO_LARGE (the draft is unchanged). */
-int sb_draft_add(struct sb_draft *draft, const struct wire_effect *effect);
+/* found: of PUT and DELETE. Errors: WIRE_E_NOMEM, WIRE_E_TOO_LARGE (the draft is unchanged). */
+int sb_draft_add(struct sb_draft *draft, const struct wire_effect *effect, enum sb_found found);
 /* Seal and hand over to be logged; puts PUT and DELETE into the overlay. Errors: WIRE_E_NOMEM: the shard is broken. */
 int sb_draft_seal(struct sb_draft *draft);
 /* Give it up. */
@@ -121,6 +134,7 @@ int sb_shard_reply(struct sb_shard *shard, uint64_t token, enum wire_operation o
 /* The newest state of one key, as evaluation sees it. */
 struct sb_current {
     bool exists;
+    enum sb_found found;
     bool foreign;          /* an undecided intent of another transaction */
     uint64_t own;          /* the asker's transaction whose undecided intent this is, or 0 */
     uint64_t holder;       /* its owner */
@@ -155,8 +169,9 @@ int sb_evaluate_decide(struct sb_shard *shard, uint64_t token, const struct wire
 /* Log the decision of a transaction (commit or abort) in the draft and in the evaluated table. */
 int sb_decide(struct sb_draft *draft, struct sb_transaction *transaction, enum sb_transaction_state state);
 
-/* Apply one entry to the store. Errors break the shard. */
-int sb_apply(struct sb_shard *shard, const struct wire_entry *entry);
+/* Apply one entry to the store. found: see sb_flight, may be empty; unneeded: images that final writes supersede at or
+ * below this version are not kept. Errors break the shard. */
+int sb_apply(struct sb_shard *shard, const struct wire_entry *entry, struct wire_span found, uint64_t unneeded);
 
 /* One step of settling, if there is any to do. *more: call again soon. */
 int sb_settle(struct sb_shard *shard, bool *more);

@@ -8,6 +8,7 @@
  */
 #include "sb_host.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
 
@@ -134,25 +135,45 @@ static void add_slots(struct sb_server *server, struct turn *turn)
     }
 }
 
-/* Published before the shard logs it: images below it may go as soon as the entry is applied, and a reader looks here
- * after it has read. */
-static void raise_horizon(struct sb_server *server, uint64_t *horizon)
+/* The greatest horizon up to `wanted`. Published before the shard makes use of it: images below it may go from now on,
+ * and a reader looks here after it has read. */
+static uint64_t raise_horizon(struct sb_server *server, uint64_t wanted)
 {
-    if (*horizon > atomic_load(&server->shared->horizon))
-        atomic_store(&server->shared->horizon, *horizon);
-    else
-        *horizon = 0;
+    uint64_t now = atomic_load(&server->shared->horizon);
+    uint64_t horizon = wire_horizon_propose(server->shared, wanted, sb_wall_ms(), server->options.max_snapshot_age_ms);
+
+    if (horizon <= now)
+        return now;
+    atomic_store(&server->shared->horizon, horizon);
+    return horizon;
+}
+
+static uint64_t begin_portion(void *context, uint64_t version, bool keep)
+{
+    struct sb_server *server = context;
+
+    atomic_store(&server->shared->applied_version, version);
+    return keep || server->options.history_retention_ms > 0 ? 0 : raise_horizon(server, version);
+}
+
+static void end_portion(void *context, uint64_t version)
+{
+    struct sb_server *server = context;
+
+    atomic_store(&server->readable_version, version);
+    sb_futex_announce(&server->readable_event, &server->readable_sleepers, INT_MAX);
+}
+
+struct sb_portions sb_shard_portions(struct sb_server *server)
+{
+    return (struct sb_portions){server, begin_portion, end_portion};
 }
 
 static void add_tick(struct sb_server *server, struct turn *turn)
 {
     uint64_t wanted = atomic_exchange(&server->horizon_wanted, 0);
-    uint64_t horizon = 0;
+    uint64_t horizon = wanted != 0 ? raise_horizon(server, wanted) : 0;
 
-    if (wanted != 0) {
-        horizon = wire_horizon_propose(server->shared, wanted, sb_wall_ms(), server->options.max_snapshot_age_ms);
-        raise_horizon(server, &horizon);
-    }
     turn->events[turn->count++] = (struct sb_event){.kind = SB_EVENT_TICK, .horizon = horizon};
 }
 
@@ -208,7 +229,9 @@ static void publish(struct sb_server *server, const struct sb_step *step)
 
     if (step->horizon > atomic_load(&server->shared->horizon))
         atomic_store(&server->shared->horizon, step->horizon);
+    atomic_store(&server->readable_version, step->applied_version);
     atomic_store(&server->shared->applied_version, step->applied_version);
+    atomic_store_explicit(&published->horizon, step->horizon, memory_order_relaxed);
     sb_shard_status(server->shard, &status);
     atomic_store_explicit(&published->applied_index, step->applied_index, memory_order_relaxed);
     atomic_store_explicit(&published->in_flight_entries, status.in_flight_entries, memory_order_relaxed);

@@ -76,12 +76,14 @@ static int open_shard(struct sb_server *server, uint64_t *applied_index, struct 
         .store = &server->store,
         .max_in_flight_bytes = SB_IN_FLIGHT_MAX,
         .settle_keys_max = SB_SETTLE_KEYS_MAX,
+        .portions = sb_shard_portions(server),
     };
     int status = sb_transactions_open(&server->transactions);
 
     if (status != WIRE_OK)
         return sb_fault_set(fault, status, "could not open the table of transactions: %s", wire_error_text(status));
-    server->reader = (struct sb_reader){&server->store, server->transactions, &server->shared->applied_version};
+    server->reader = (struct sb_reader){&server->store, server->transactions, &server->shared->applied_version,
+                                        &server->readable_version};
     options.transactions = server->transactions;
     return sb_shard_open(&options, &server->shard, applied_index, fault);
 }
@@ -158,8 +160,12 @@ static int publish_start(struct sb_server *server, const struct replay *replay, 
 
     if (status != WIRE_OK)
         return status;
-    atomic_store(&server->shared->horizon, applied.horizon);
+    /* No snapshot has outlived the last process; images that only older ones needed may be missing. */
+    atomic_store(&server->shared->horizon, applied.version);
+    atomic_store(&server->published.horizon, applied.horizon);
     atomic_store(&server->shared->applied_version, applied.version);
+    atomic_store(&server->readable_version, applied.version);
+    server->shared->engine_readers = server->options.reader_threads + 1;
     atomic_store(&server->published.applied_index, applied.index);
     if (replay->last_index > replay->applied_index)
         sb_host_line(server, SB_LEVEL_LOG, "replayed log entries %llu to %llu",

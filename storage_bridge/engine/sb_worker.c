@@ -13,6 +13,7 @@
 #define FETCH_KEYS 64                       /* keys of one multi_get */
 #define OUT_KEEP_BYTES (WIRE_PIECE_MAX * 4) /* a larger reply buffer is given back */
 #define IDLE_NS SB_NS_PER_S
+#define APPLIED_WAIT_NS (100 * SB_NS_PER_MS) /* each wait; how late a failed server is noticed */
 
 struct work {
     struct sb_fetch_node *fetch; /* or */
@@ -106,32 +107,58 @@ static void do_fetch(struct sb_server *server, struct sb_fetch_node *node)
     sb_shard_wake(server);
 }
 
-/* A read of the newest state that lasted so long that the horizon has passed it is made again. */
-#define NEWEST_TRIES 100
+/* `version` is published before it is applied: until that is done. */
+static void wait_applied(struct sb_server *server, uint64_t version)
+{
+    uint32_t event;
+
+    while (atomic_load(&server->readable_version) < version && !sb_host_failed(server)) {
+        event = sb_futex_sleep_begin(&server->readable_event, &server->readable_sleepers);
+        if (atomic_load(&server->readable_version) < version)
+            sb_futex_wait(&server->readable_event, event, APPLIED_WAIT_NS);
+        sb_futex_sleep_end(&server->readable_sleepers);
+    }
+}
+
+/* At the request's snapshot; several keys of the newest state at one of our own, so that they fit together. */
+static int read_rows(struct sb_worker *worker, const struct wire_request *request, struct wire_reply *header,
+                     struct sb_fault *fault)
+{
+    struct sb_server *server = worker->server;
+    struct wire_published *own = wire_shared_published(server->shared, server->shared->lane_count + worker->number);
+    struct wire_request at = *request;
+    bool single = sb_read_is_single(request) && request->snapshot == 0;
+    int status;
+
+    if (at.snapshot == 0 && !single)
+        at.snapshot = wire_snapshot_take(server->shared, own, sb_wall_ms());
+    wait_applied(server, at.snapshot);
+    for (;;) {
+        status = sb_read_request(&server->reader, &at, &worker->out, &header->detail, &header->snapshot, fault);
+        if (status != WIRE_E_WOULD_BLOCK || sb_host_failed(server))
+            break;
+        wait_applied(server, header->snapshot);
+        worker->out.size = WIRE_REPLY_HEADER_SIZE;
+    }
+    /* The horizon is published before any image below it goes: a read that saw one missing sees the horizon here. */
+    atomic_thread_fence(memory_order_seq_cst);
+    if (status == WIRE_OK && !single && header->snapshot < atomic_load(&server->shared->horizon))
+        status = WIRE_E_SNAPSHOT_TOO_OLD;
+    wire_snapshot_release(own);
+    return status;
+}
 
 /* Answer the request behind the reply header in worker->out. */
 static int read_body(struct sb_worker *worker, const struct wire_request *request, struct wire_reply *header,
                      struct sb_fault *fault)
 {
     struct sb_server *server = worker->server;
-    int status;
 
     if (request->operation == WIRE_STATUS)
         return sb_status_reply(server, &worker->out);
-    for (int i = 0; i < NEWEST_TRIES; i++) {
-        worker->out.size = WIRE_REPLY_HEADER_SIZE;
-        status = sb_read_request(&server->reader, request, &worker->out, &header->detail, &header->snapshot, fault);
-        if (status != WIRE_OK)
-            return status;
-        /* The horizon is published before any image below it goes: a read that saw one missing sees the horizon here.
-         */
-        atomic_thread_fence(memory_order_seq_cst);
-        if (header->snapshot == 0 || header->snapshot >= atomic_load(&server->shared->horizon))
-            return WIRE_OK;
-        if (request->snapshot != 0)
-            break;
-    }
-    return WIRE_E_SNAPSHOT_TOO_OLD;
+    if (request->operation == WIRE_GET || request->operation == WIRE_SCAN)
+        return read_rows(worker, request, header, fault);
+    return sb_read_request(&server->reader, request, &worker->out, &header->detail, &header->snapshot, fault);
 }
 
 static bool is_machine_fault(int status)

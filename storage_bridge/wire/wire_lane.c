@@ -2,7 +2,7 @@
  * The shared region of lanes: its layout, the queues of slot numbers, and the handshake between snapshots and the
  * horizon.
  *
- * Region: struct wire_shared | cells of each queue | lanes; each part begins on a cache line.
+ * Region: struct wire_shared | cells of each queue | published snapshots | lanes; each part begins on a cache line.
  *
  * Queues (D. Vyukov, bounded MPMC): a cell's sequence says whose turn it is. Position p may be filled when its cell's
  * sequence is p, emptied when it is p + 1; emptying sets p + cells, the next lap's p. A position is claimed by
@@ -49,6 +49,7 @@
 #define QUEUE_CELLS_MIN 2 /* with one cell "filled" and "free one lap later" were the same sequence */
 
 _Static_assert(sizeof(struct wire_shared) % CACHE_LINE == 0, "parts behind it begin on a cache line");
+_Static_assert(sizeof(struct wire_published) == CACHE_LINE, "each is its owner's");
 _Static_assert(sizeof(struct wire_lane) % CACHE_LINE == 0, "lanes are an array");
 _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2 && ATOMIC_INT_LOCK_FREE == 2, "processes share these atomics");
 
@@ -56,6 +57,7 @@ struct layout {
     uint32_t cells; /* per queue, a power of two */
     uint64_t queue_bytes;
     uint64_t cells_offset;
+    uint64_t published_offset;
     uint64_t lanes_offset;
     uint64_t size;
 };
@@ -69,7 +71,9 @@ static struct layout layout_of(uint32_t lane_count)
         layout.cells *= 2;
     layout.queue_bytes = (layout.cells * sizeof(struct wire_queue_cell) + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE;
     layout.cells_offset = sizeof(struct wire_shared);
-    layout.lanes_offset = layout.cells_offset + WIRE_QUEUE_COUNT * layout.queue_bytes;
+    layout.published_offset = layout.cells_offset + WIRE_QUEUE_COUNT * layout.queue_bytes;
+    layout.lanes_offset =
+        layout.published_offset + ((uint64_t) lane_count + WIRE_ENGINE_READERS_MAX) * sizeof(struct wire_published);
     layout.size = layout.lanes_offset + (uint64_t) lane_count * sizeof(struct wire_lane);
     return layout;
 }
@@ -114,10 +118,14 @@ static void init_counters(struct wire_counters *counters)
 }
 
 /* Buffers are left alone: their pages come into being when a backend first uses them. */
+static void init_published(struct wire_published *published)
+{
+    atomic_init(&published->snapshot, 0);
+    atomic_init(&published->since_ms, 0);
+}
+
 static void init_lane(struct wire_lane *lane)
 {
-    atomic_init(&lane->snapshot, 0);
-    atomic_init(&lane->snapshot_since_ms, 0);
     for (uint32_t i = 0; i < WIRE_LANE_SLOTS; i++) {
         struct wire_slot *slot = &lane->slots[i];
 
@@ -139,11 +147,15 @@ void wire_shared_init(struct wire_shared *shared, uint32_t lane_count)
     shared->lane_count = lane_count;
     shared->slot_count = lane_count * WIRE_LANE_SLOTS;
     shared->lanes_offset = layout.lanes_offset;
+    shared->published_offset = layout.published_offset;
+    shared->engine_readers = 0;
     atomic_init(&shared->state, WIRE_STORAGE_DOWN);
     atomic_init(&shared->generation, 0);
     atomic_init(&shared->applied_version, 0);
     atomic_init(&shared->horizon, 0);
     atomic_init(&shared->horizon_wanted, 0);
+    for (uint32_t i = 0; i < lane_count + WIRE_ENGINE_READERS_MAX; i++)
+        init_published(wire_shared_published(shared, i));
     for (uint32_t i = 0; i < WIRE_QUEUE_COUNT; i++)
         init_queue(shared, &shared->queues[i], layout.cells, layout.cells_offset + i * layout.queue_bytes);
     for (uint32_t i = 0; i < WIRE_OPERATION_COUNT; i++)
@@ -155,6 +167,11 @@ void wire_shared_init(struct wire_shared *shared, uint32_t lane_count)
 struct wire_lane *wire_shared_lane(struct wire_shared *shared, uint32_t lane)
 {
     return (struct wire_lane *) ((char *) shared + shared->lanes_offset) + lane;
+}
+
+struct wire_published *wire_shared_published(struct wire_shared *shared, uint32_t reader)
+{
+    return (struct wire_published *) ((char *) shared + shared->published_offset) + reader;
 }
 
 struct wire_slot *wire_shared_slot(struct wire_shared *shared, uint32_t slot)
@@ -246,40 +263,45 @@ uint32_t wire_latency_bucket(uint64_t us)
     return bucket;
 }
 
-uint64_t wire_snapshot_take(struct wire_shared *shared, struct wire_lane *lane, uint64_t now_ms)
+uint64_t wire_snapshot_take(struct wire_shared *shared, struct wire_published *published, uint64_t now_ms)
 {
     uint64_t version = atomic_load(&shared->applied_version);
 
-    /* Only this backend stores here. What it has published is not above `version` and stands for it too. */
-    if (atomic_load_explicit(&lane->snapshot, memory_order_relaxed) != 0)
+    /* Only its owner stores here. What it has published is not above `version` and stands for it too. */
+    if (atomic_load_explicit(&published->snapshot, memory_order_relaxed) != 0)
         return version;
     /* Before the snapshot: who sees the snapshot sees its age, not that of one before it. */
-    atomic_store_explicit(&lane->snapshot_since_ms, now_ms, memory_order_relaxed);
+    atomic_store_explicit(&published->since_ms, now_ms, memory_order_relaxed);
     for (;;) {
-        atomic_store(&lane->snapshot, version);
+        atomic_store(&published->snapshot, version);
         if (atomic_load(&shared->horizon_wanted) <= version)
             return version;
         version = atomic_load(&shared->applied_version);
     }
 }
 
-void wire_snapshot_release(struct wire_lane *lane)
+void wire_snapshot_release(struct wire_published *published)
 {
-    atomic_store_explicit(&lane->snapshot, 0, memory_order_release);
+    atomic_store_explicit(&published->snapshot, 0, memory_order_release);
+}
+
+/* The lesser of `limit` and a published snapshot, unless that is aged. */
+static uint64_t lesser(struct wire_published *published, uint64_t limit, uint64_t now_ms, uint64_t max_age_ms)
+{
+    uint64_t snapshot = atomic_load(&published->snapshot);
+    uint64_t since_ms;
+
+    if (snapshot == 0 || snapshot >= limit)
+        return limit;
+    since_ms = atomic_load_explicit(&published->since_ms, memory_order_relaxed);
+    return max_age_ms > 0 && now_ms > since_ms && now_ms - since_ms > max_age_ms ? limit : snapshot;
 }
 
 /* The least of `limit` and the published snapshots, aged ones left out. */
 static uint64_t least_snapshot(struct wire_shared *shared, uint64_t limit, uint64_t now_ms, uint64_t max_age_ms)
 {
-    for (uint32_t i = 0; i < shared->lane_count; i++) {
-        struct wire_lane *lane = wire_shared_lane(shared, i);
-        uint64_t snapshot = atomic_load(&lane->snapshot);
-        uint64_t since_ms = atomic_load_explicit(&lane->snapshot_since_ms, memory_order_relaxed);
-        bool aged = max_age_ms > 0 && now_ms > since_ms && now_ms - since_ms > max_age_ms;
-
-        if (snapshot != 0 && snapshot < limit && !aged)
-            limit = snapshot;
-    }
+    for (uint32_t i = 0; i < shared->lane_count + shared->engine_readers; i++)
+        limit = lesser(wire_shared_published(shared, i), limit, now_ms, max_age_ms);
     return limit;
 }
 

@@ -34,6 +34,7 @@
 #include "wire_request.h"
 
 #define WIRE_LANE_SLOTS 2
+#define WIRE_ENGINE_READERS_MAX 65 /* threads of the engine that take snapshots themselves */
 #define WIRE_LATENCY_BUCKETS                                                                                           \
     32 /* bucket b counts requests of [2^b, 2^(b+1)) microseconds; the first also those below */
 
@@ -70,14 +71,17 @@ struct wire_slot {
     alignas(64) uint8_t buffer[WIRE_PIECE_MAX];
 };
 
-struct wire_lane {
-    /* Oldest snapshot the backend may still read at, 0 = none. Written by the backend, read by the storage process for
-     * the horizon. */
+/* Oldest snapshot somebody may still read at, 0 = none. Written by its reader, read by the storage process for the
+ * horizon. */
+struct wire_published {
     alignas(64) _Atomic uint64_t snapshot;
-    _Atomic uint64_t snapshot_since_ms; /* wall time when it was taken */
+    _Atomic uint64_t since_ms; /* wall time when it was taken */
+};
+
+struct wire_lane {
     /* Full transaction id whose Postgres commit may be visible before its items are: set before the commit, 0 again
      * when the items are. Written by the backend, read by others that take snapshots. */
-    _Atomic uint64_t deciding;
+    alignas(64) _Atomic uint64_t deciding;
     struct wire_slot slots[WIRE_LANE_SLOTS];
 };
 
@@ -109,9 +113,12 @@ struct wire_shared {
     uint32_t lane_count;
     uint32_t slot_count;
     uint64_t lanes_offset;
+    uint64_t published_offset;        /* side by side: the horizon looks at all of them */
+    uint32_t engine_readers;          /* in use */
     _Atomic uint32_t state;           /* enum wire_storage_state; futex word for those who wait for READY */
     _Atomic uint32_t generation;      /* grows with each start of the storage process */
-    _Atomic uint64_t applied_version; /* every version at or below is applied and durable: a snapshot for free */
+    _Atomic uint64_t applied_version; /* every version at or below is durable, and applied before it is read: a
+                                         snapshot for free */
     _Atomic uint64_t horizon;         /* reads below it fail */
     _Atomic uint32_t deciding_count;  /* lanes with `deciding` set */
     _Atomic uint64_t horizon_wanted;  /* published before it is used: see wire_snapshot_take */
@@ -127,6 +134,8 @@ void wire_shared_init(struct wire_shared *shared, uint32_t lane_count);
  * no repair. */
 
 struct wire_lane *wire_shared_lane(struct wire_shared *shared, uint32_t lane);
+/* Whose snapshots: those of the lanes by their number, behind them those of the engine's readers. */
+struct wire_published *wire_shared_published(struct wire_shared *shared, uint32_t reader);
 struct wire_slot *wire_shared_slot(struct wire_shared *shared, uint32_t slot);
 
 /*
@@ -144,13 +153,13 @@ enum wire_queue_name wire_operation_queue(enum wire_operation operation);
 uint32_t wire_latency_bucket(uint64_t us);
 
 /*
- * Take the newest snapshot for a lane: publishes it in lane->snapshot and returns it. The handshake with
- * wire_horizon_propose guarantees that the horizon does not pass a published snapshot. Called by the lane's backend,
- * while the state is READY (applied_version is not below the horizon then). An older snapshot already published stays
- * the published one, with its age. 0: nothing was ever applied, nothing is published.
+ * Take the newest snapshot: publishes it and returns it. The handshake with wire_horizon_propose guarantees that the
+ * horizon does not pass a published snapshot. Called by its owner, a lane's backend or a thread of the engine, while
+ * the state is READY (applied_version is not below the horizon then). An older snapshot already published stays the
+ * published one, with its age. 0: nothing was ever applied, nothing is published.
  */
-uint64_t wire_snapshot_take(struct wire_shared *shared, struct wire_lane *lane, uint64_t now_ms);
-void wire_snapshot_release(struct wire_lane *lane);
+uint64_t wire_snapshot_take(struct wire_shared *shared, struct wire_published *published, uint64_t now_ms);
+void wire_snapshot_release(struct wire_published *published);
 
 /*
  * The greatest horizon <= wanted that no published snapshot younger than max_age_ms stands against (0 age limit: none

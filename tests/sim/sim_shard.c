@@ -26,6 +26,12 @@ static void keep_snapshots(struct run *run)
 {
     size_t kept = 0;
 
+    /* Mostly nobody reads: then nothing superseded is kept. */
+    if (run->world.gives_up && !one_in(run, 4)) {
+        run->snapshot_count = 0;
+        run->scan.running = false;
+        return;
+    }
     for (size_t i = 0; i < run->snapshot_count; i++) {
         if (run->snapshots[i] >= run->world.horizon)
             run->snapshots[kept++] = run->snapshots[i];
@@ -39,27 +45,41 @@ static void keep_snapshots(struct run *run)
         run->snapshots[run->snapshot_count++] = run->world.applied_version;
 }
 
-/* The node goes on while this reads; *from, *to: the newest version at its begin and end. */
+/* The node goes on while this reads, and may go down; one that is down already answers nothing, for what it has promised
+ * to apply may be missing. *from, *to: the newest version at its begin and end. */
 static int read_request(struct run *run, struct wire_span bytes, struct sb_buffer *out, uint64_t *from, uint64_t *to)
 {
     struct wire_request request;
     uint64_t snapshot;
     uint32_t detail;
-    uint8_t *copy = malloc(bytes.size);
+    uint8_t *copy;
     int status;
 
+    if (run->world.down)
+        return WIRE_E_STOPPING;
+    copy = malloc(bytes.size);
     if (!copy)
         abort();
     memcpy(copy, bytes.data, bytes.size);
     *from = run->world.applied_version;
     status = wire_request_open(copy, bytes.size, &request);
-    if (status == WIRE_OK)
-        status = sb_read_request(&run->world.reader, &request, out, &detail, &snapshot, &run->world.error);
+    /* As a reader thread, which holds a snapshot of its own unless it reads a single key. */
+    if (status == WIRE_OK && request.snapshot == 0 && !sb_read_is_single(&request))
+        run->world.reading = *from;
+    if (status == WIRE_OK) {
+        do {
+            out->size = 0;
+            status = sb_read_request(&run->world.reader, &request, out, &detail, &snapshot, &run->world.error);
+        } while (status == WIRE_E_WOULD_BLOCK && snapshot <= run->world.readable_version);
+    }
+    run->world.reading = 0;
+    if (status == WIRE_E_WOULD_BLOCK && run->world.down)
+        status = WIRE_E_STOPPING;
     *to = run->world.applied_version;
     if (run->world.down) /* in the middle of applying: what is durable may show */
         *to = sim_model_version_of(run->world.model, run->world.durable);
     free(copy);
-    if (status != WIRE_OK)
+    if (status != WIRE_OK && status != WIRE_E_STOPPING)
         sim_world_fail(&run->world, "read: %s: %s", wire_error_name(status), run->world.error.text);
     return status;
 }
@@ -151,6 +171,29 @@ static void read_keys(struct run *run)
     sb_buffer_close(&out);
 }
 
+/* The newest item of one key, at no snapshot. */
+static void read_one(struct run *run)
+{
+    int64_t key = (int64_t) below(run, KEYS);
+    struct wire_span span = key_of(run, key);
+    struct sb_buffer out = {0};
+    struct wire_reader r;
+    uint64_t from;
+    uint64_t to;
+
+    sim_begin((struct wire_request){.operation = WIRE_GET, .storage_id = run->world.storage_id}, NULL, 0);
+    sim_count(1);
+    wire_write_span(&sim_request, span.data, span.size);
+    if (read_request(run, sim_end(), &out, &from, &to) == WIRE_OK) {
+        r = wire_reader_of(out.data, out.size);
+        wire_read_varint(&r);
+        check_value(run, NULL, key, (struct moment){from, to}, image_value(&r));
+        if (wire_reader_finish(&r) != WIRE_OK)
+            sim_world_fail(&run->world, "a GET's reply is malformed");
+    }
+    sb_buffer_close(&out);
+}
+
 /* Keys between the last row and the next one have no item. */
 static void check_gap(struct run *run, const struct client *own, struct moment moment, int64_t low, int64_t high)
 {
@@ -174,6 +217,7 @@ static void scan_batch(struct run *run, struct scan *scan, const uint64_t *trans
     (void) sim_scan_request(header, transactions, count, scan->backward, key_of(run, scan->low),
                             key_of(run, scan->high), below(run, 5), 1 + below(run, 500));
     if (read_request(run, sim_end(), &out, &from, &to) != WIRE_OK) {
+        scan->running = false;
         sb_buffer_close(&out);
         return;
     }
@@ -235,6 +279,23 @@ static void scan_slowly(struct run *run)
         scan_batch(run, &run->scan, NULL, 0, NULL);
 }
 
+/* See struct sim_events. */
+static uint64_t least_snapshot(void *context)
+{
+    const struct run *run = context;
+    uint64_t least = run->scan.running ? run->scan.snapshot : UINT64_MAX;
+
+    for (size_t i = 0; i < run->snapshot_count; i++)
+        least = run->snapshots[i] < least ? run->snapshots[i] : least;
+    for (size_t i = 0; i < CLIENTS; i++) {
+        const struct client *client = &run->clients[i];
+
+        if (client->in_transaction && client->snapshot != 0 && client->snapshot < least)
+            least = client->snapshot;
+    }
+    return least;
+}
+
 /* ---- a run ---- */
 
 static void crash(struct run *run, bool power)
@@ -274,8 +335,10 @@ static void action(struct run *run)
         sim_world_sync(world);
     else if (dice < 900)
         sim_world_fetch(world);
-    else if (dice < 920)
+    else if (dice < 915)
         read_keys(run);
+    else if (dice < 920)
+        read_one(run);
     else if (dice < 930)
         scan_at_once(run);
     else if (dice < 950)
@@ -345,7 +408,7 @@ static bool run_seed(uint64_t seed, enum sim_fault fault, bool loud)
 {
     static struct run run;
     struct op *ops = run.ops ? run.ops : malloc(OPS_MAX * sizeof(*ops));
-    struct sim_events events = {&run, sim_clients_reply, sim_clients_restarted};
+    struct sim_events events = {&run, sim_clients_reply, sim_clients_restarted, least_snapshot};
     bool passed;
 
     run = (struct run){.random = sim_random_of(seed * 7919), .ops = ops, .next_value = 1, .next_decider = 1};

@@ -64,6 +64,38 @@ static void disturb(void)
     }
 }
 
+/* ---- portions ---- */
+
+static uint64_t begin_portion(void *context, uint64_t version, bool keep)
+{
+    struct sim_world *world = context;
+    uint64_t least = world->events.least_snapshot(world->events.context);
+
+    if (version <= world->applied_version)
+        sim_world_fail(world, "version %llx comes after %llx", (unsigned long long) version,
+                       (unsigned long long) world->applied_version);
+    world->applied_version = version;
+    if (keep || !world->gives_up || sim_random_one_in(&world->random, 4))
+        return 0;
+    if (world->reading != 0 && world->reading < least)
+        least = world->reading;
+    least = least < version ? least : version;
+    if (least > world->horizon)
+        world->horizon = least;
+    return world->fault == SIM_GIVE_UP_ALL ? version : world->horizon;
+}
+
+static void end_portion(void *context, uint64_t version)
+{
+    struct sim_world *world = context;
+    struct sb_applied applied;
+
+    world->readable_version = version;
+    if (sb_meta_applied(&world->store, false, &applied, &world->error) == WIRE_OK && applied.version != version)
+        sim_world_fail(world, "version %llx was promised, %llx is applied", (unsigned long long) version,
+                       (unsigned long long) applied.version);
+}
+
 struct disturbed_iterator {
     struct sb_iterator face;
     struct sb_iterator *inner;
@@ -169,8 +201,10 @@ static int disturbed_iterate(void *self, void *view, enum sb_family family, stru
 static int disturbed_get(void *self, enum sb_family family, struct wire_span key, enum sb_tier tier,
                          struct sb_value *out, struct sb_fault *fault)
 {
-    int status = around->store.get(self, family, key, tier, out, fault);
+    int status;
 
+    disturb();
+    status = around->store.get(self, family, key, tier, out, fault);
     disturb();
     return status;
 }
@@ -252,7 +286,8 @@ static int open_node(struct sim_world *world, struct replay *replay)
         return status;
     world->shard_options.store = &world->store;
     world->shard_options.transactions = world->transactions;
-    world->reader = (struct sb_reader){&world->reader_store, world->transactions, &world->applied_version};
+    world->reader = (struct sb_reader){&world->reader_store, world->transactions, &world->applied_version,
+                                       &world->readable_version};
     status = sb_shard_open(&world->shard_options, &world->shard, &applied, &world->error);
     if (status != WIRE_OK)
         return status;
@@ -320,8 +355,10 @@ static void start(struct sim_world *world)
     if (status == WIRE_OK)
         check_start(world, &replay, &applied);
     world->appended = world->durable = applied.index;
-    world->applied_version = applied.version;
+    world->applied_version = world->readable_version = applied.version;
     world->horizon = applied.horizon > world->horizon ? applied.horizon : world->horizon;
+    if (world->gives_up) /* replay writes what it finds; older snapshots are gone with the process */
+        world->horizon = applied.version;
     world->more = true;
     if (status == WIRE_OK)
         status = sb_shard_start(world->shard, (applied.term > replay.term ? applied.term : replay.term) + 1,
@@ -369,6 +406,8 @@ void sim_world_open(struct sim_world *world, uint64_t seed, enum sim_fault fault
     world->log_options = (struct sb_log_options){.segment_bytes = 8192 + 16384 * sim_random_below(&world->random, 4),
                                                  .identity = IDENTITY};
     world->shard_options.max_in_flight_bytes = sim_random_one_in(&world->random, 3) ? 2000 : UINT64_C(16) << 20;
+    world->gives_up = fault == SIM_GIVE_UP_ALL || sim_random_one_in(&world->random, 2);
+    world->shard_options.portions = (struct sb_portions){world, begin_portion, end_portion};
     world->shard_options.settle_keys_max = sim_random_one_in(&world->random, 3) ? 4 : 1000;
     world->model = sim_model_open(world->storage_id);
     open_store(world);
@@ -511,7 +550,7 @@ void sim_world_step(struct sim_world *world)
                                sizeof(*world->fetches));
     for (size_t i = 0; i < step.fetch_count; i++)
         world->fetches[world->fetch_count++] = step.fetches[i].token;
-    world->applied_version = step.applied_version;
+    world->applied_version = world->readable_version = step.applied_version;
     world->horizon = step.horizon > world->horizon ? step.horizon : world->horizon;
     world->more = step.more;
     take_replies(world, &step);

@@ -29,6 +29,7 @@ enum sim_fault {
     SIM_DIRTY_READ,     /* readers see an undecided transaction of somebody else */
     SIM_WRONG_DECISION, /* after a crash prepared transactions are decided by a coin */
     SIM_FORGETFUL_LOCK, /* a transaction's locks are released before it commits */
+    SIM_GIVE_UP_ALL,    /* superseded images go although snapshots need them */
     SIM_FAULT_COUNT
 };
 
@@ -39,6 +40,8 @@ struct sim_events {
     void (*reply)(void *context, uint64_t token, const struct wire_reply *reply);
     /* The node is up again, the model cut back to what survived; nothing has been sent yet. */
     void (*restarted)(void *context);
+    /* The least snapshot that somebody reads at, UINT64_MAX: nobody. */
+    uint64_t (*least_snapshot)(void *context);
 };
 
 struct sim_world {
@@ -70,6 +73,9 @@ struct sim_world {
     size_t fetch_capacity;
     _Atomic uint64_t applied_version;
     uint64_t horizon; /* published */
+    _Atomic uint64_t readable_version;
+    bool gives_up;    /* images that no snapshot needs */
+    uint64_t reading; /* snapshot of a read under way, 0: none */
     uint64_t crashes;
     bool more;
     bool down; /* a part failed: only sim_world_crash helps */

@@ -53,6 +53,10 @@ struct node {
     uint64_t token;
     _Atomic uint64_t version; /* published */
     uint64_t horizon;
+    uint64_t gives_up; /* images superseded up to here; 0: none */
+    bool keep;         /* what the shard said of the last portion */
+    uint64_t portions;
+    bool in_portion;
     uint64_t starts;
     uint64_t storage; /* of the helpers below */
     bool more;
@@ -62,11 +66,33 @@ struct node {
 
 /* ---- life ---- */
 
+static inline uint64_t node_portion_begin(void *context, uint64_t version, bool keep)
+{
+    struct node *node = context;
+
+    assert_false(node->in_portion);
+    assert_true(version > node->version);
+    node->in_portion = true;
+    node->version = version;
+    node->keep = keep;
+    node->portions++;
+    return keep ? 0 : node->gives_up < version ? node->gives_up : version;
+}
+
+static inline void node_portion_end(void *context, uint64_t version)
+{
+    struct node *node = context;
+
+    assert_true(node->in_portion && node->version == version);
+    node->in_portion = false;
+}
+
 static inline int node_open(struct node *node)
 {
     struct sb_shard_options options = {.store = &node->store,
                                        .max_in_flight_bytes = node->max_in_flight_bytes,
-                                       .settle_keys_max = node->settle_keys_max};
+                                       .settle_keys_max = node->settle_keys_max,
+                                       .portions = {node, node_portion_begin, node_portion_end}};
     struct sb_applied record = {0};
     uint64_t applied = 0;
     int status = sb_transactions_open(&node->transactions);
@@ -75,7 +101,7 @@ static inline int node_open(struct node *node)
     if (status != WIRE_OK)
         return status;
     options.transactions = node->transactions;
-    node->reader = (struct sb_reader){&node->store, node->transactions, &node->version};
+    node->reader = (struct sb_reader){&node->store, node->transactions, &node->version, &node->version};
     status = sb_shard_open(&options, &node->shard, &applied, &node->fault);
     if (status != WIRE_OK)
         node->shard = NULL;
@@ -84,6 +110,7 @@ static inline int node_open(struct node *node)
     node->durable = node->entry_count > 0 ? node->entries[node->entry_count - 1].index : 0;
     node->fetch_count = 0;
     node->more = true;
+    node->in_portion = false;
     if (status == WIRE_OK)
         status = sb_meta_applied(&node->store, false, &record, &node->fault);
     node->version = record.version;
@@ -507,6 +534,27 @@ static inline struct node *node_new(void)
     node->max_in_flight_bytes = UINT64_C(64) << 20;
     node->now_ms = 1000;
     return node;
+}
+
+/* Entries of a family under a storage. */
+static inline size_t count_keys(struct node *node, enum sb_family family, uint64_t storage)
+{
+    uint8_t low[8];
+    uint8_t high[8];
+    struct wire_writer l = wire_writer_of(low, 8);
+    struct wire_writer h = wire_writer_of(high, 8);
+    struct sb_iterator *it;
+    size_t count = 0;
+
+    wire_write_u64(&l, storage);
+    wire_write_u64(&h, storage + 1);
+    assert_int_equal(node->store.iterate(node->store.self, NULL, family, (struct wire_span){low, 8},
+                                         (struct wire_span){high, 8}, &it, &node->fault),
+                     WIRE_OK);
+    for (it->seek(it->self, (struct wire_span){low, 8}); it->valid(it->self); it->next(it->self))
+        count++;
+    it->close(it->self);
+    return count;
 }
 
 static inline struct node *node_ready(void)

@@ -424,7 +424,7 @@ static void test_horizon_moves_and_refuses(void **state)
 {
     struct bench b;
     struct wire_span item;
-    struct wire_lane *lane;
+    struct wire_published *reader;
     uint64_t first;
     uint64_t kept;
     int64_t value;
@@ -435,12 +435,12 @@ static void test_horizon_moves_and_refuses(void **state)
     b.options.history_retention_ms = 1;
     b.server = start(&b.options);
     serve(b.server);
-    lane = wire_shared_lane(b.shared, 3);
+    reader = wire_shared_published(b.shared, 3);
     assert_int_equal(put(&b.client, b.storage, 1, 1, 10), WIRE_OK);
     first = b.client.reply.snapshot;
     assert_true(first > 0 && first <= atomic_load(&b.shared->applied_version));
     assert_int_equal(put(&b.client, b.storage, 1, 2, 10), WIRE_OK);
-    kept = wire_snapshot_take(b.shared, lane, sb_wall_ms());
+    kept = wire_snapshot_take(b.shared, reader, sb_wall_ms());
     assert_int_equal(put(&b.client, b.storage, 1, 3, 10), WIRE_OK);
     /* The published snapshot holds the horizon; what is older goes. */
     WAIT_FOR(atomic_load(&b.shared->horizon) == kept);
@@ -448,7 +448,7 @@ static void test_horizon_moves_and_refuses(void **state)
     assert_int_equal(get_at(&b.client, b.storage, 1, kept, &item), WIRE_OK);
     assert_int_equal(item_number(item, &value), WIRE_OK);
     assert_int_equal(value, 2);
-    wire_snapshot_release(lane);
+    wire_snapshot_release(reader);
     WAIT_FOR(atomic_load(&b.shared->horizon) > kept);
     assert_int_equal(get_at(&b.client, b.storage, 1, kept, &item), WIRE_E_SNAPSHOT_TOO_OLD);
     bench_restart(&b);

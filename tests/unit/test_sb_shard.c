@@ -432,26 +432,6 @@ static uint64_t lookup(struct node *node, const char *identity)
     return id;
 }
 
-static size_t count_keys(struct node *node, enum sb_family family, uint64_t storage)
-{
-    uint8_t low[8];
-    uint8_t high[8];
-    struct wire_writer l = wire_writer_of(low, 8);
-    struct wire_writer h = wire_writer_of(high, 8);
-    struct sb_iterator *it;
-    size_t count = 0;
-
-    wire_write_u64(&l, storage);
-    wire_write_u64(&h, storage + 1);
-    assert_int_equal(node->store.iterate(node->store.self, NULL, family, (struct wire_span){low, 8},
-                                         (struct wire_span){high, 8}, &it, &node->fault),
-                     WIRE_OK);
-    for (it->seek(it->self, (struct wire_span){low, 8}); it->valid(it->self); it->next(it->self))
-        count++;
-    it->close(it->self);
-    return count;
-}
-
 static int drop_storage(struct node *node, uint64_t id)
 {
     node_begin(node, WIRE_DROP, (struct who){0});

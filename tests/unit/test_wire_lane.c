@@ -54,8 +54,8 @@ static void test_init_sets_everything(void **state)
         assert_true(slot->submitted_ns == 0);
     }
     for (uint32_t i = 0; i < 3; i++) {
-        assert_true(atomic_load(&wire_shared_lane(shared, i)->snapshot) == 0);
-        assert_true(atomic_load(&wire_shared_lane(shared, i)->snapshot_since_ms) == 0);
+        assert_true(atomic_load(&wire_shared_published(shared, i)->snapshot) == 0);
+        assert_true(atomic_load(&wire_shared_published(shared, i)->since_ms) == 0);
     }
     free(shared);
 }
@@ -342,20 +342,20 @@ static void test_push_waits_for_an_interrupted_consumer(void **state)
 static void test_snapshot_is_published_until_released(void **state)
 {
     struct wire_shared *shared = region_of(2);
-    struct wire_lane *lane = wire_shared_lane(shared, 0);
+    struct wire_published *lane = wire_shared_published(shared, 0);
 
     (void) state;
     atomic_store(&shared->applied_version, 100);
     assert_true(wire_snapshot_take(shared, lane, 5000) == 100);
-    assert_true(atomic_load(&lane->snapshot) == 100 && atomic_load(&lane->snapshot_since_ms) == 5000);
+    assert_true(atomic_load(&lane->snapshot) == 100 && atomic_load(&lane->since_ms) == 5000);
     atomic_store(&shared->applied_version, 200);
     assert_true(wire_snapshot_take(shared, lane, 6000) == 200);
-    assert_true(atomic_load(&lane->snapshot) == 100 && atomic_load(&lane->snapshot_since_ms) == 5000);
+    assert_true(atomic_load(&lane->snapshot) == 100 && atomic_load(&lane->since_ms) == 5000);
     wire_snapshot_release(lane);
     assert_true(atomic_load(&lane->snapshot) == 0);
     assert_true(wire_snapshot_take(shared, lane, 7000) == 200);
-    assert_true(atomic_load(&lane->snapshot) == 200 && atomic_load(&lane->snapshot_since_ms) == 7000);
-    assert_true(atomic_load(&wire_shared_lane(shared, 1)->snapshot) == 0);
+    assert_true(atomic_load(&lane->snapshot) == 200 && atomic_load(&lane->since_ms) == 7000);
+    assert_true(atomic_load(&wire_shared_published(shared, 1)->snapshot) == 0);
     free(shared);
 }
 
@@ -364,22 +364,22 @@ static void test_snapshot_of_nothing(void **state)
     struct wire_shared *shared = region_of(1);
 
     (void) state;
-    assert_true(wire_snapshot_take(shared, wire_shared_lane(shared, 0), 1) == 0);
-    assert_true(atomic_load(&wire_shared_lane(shared, 0)->snapshot) == 0);
+    assert_true(wire_snapshot_take(shared, wire_shared_published(shared, 0), 1) == 0);
+    assert_true(atomic_load(&wire_shared_published(shared, 0)->snapshot) == 0);
     free(shared);
 }
 
 static void test_proposal_is_the_least_snapshot(void **state)
 {
     struct wire_shared *shared = region_of(3);
-    struct wire_lane *last = wire_shared_lane(shared, 2);
+    struct wire_published *last = wire_shared_published(shared, 2);
 
     (void) state;
     assert_true(wire_horizon_propose(shared, 50, 0, 0) == 0); /* nothing is applied */
     atomic_store(&shared->applied_version, 100);
     wire_snapshot_take(shared, last, 0);
     atomic_store(&shared->applied_version, 300);
-    wire_snapshot_take(shared, wire_shared_lane(shared, 0), 0);
+    wire_snapshot_take(shared, wire_shared_published(shared, 0), 0);
     assert_true(wire_horizon_propose(shared, 50, 0, 0) == 50);
     assert_true(atomic_load(&shared->horizon_wanted) == 50);
     assert_true(wire_horizon_propose(shared, 100, 0, 0) == 100);
@@ -400,9 +400,9 @@ static void test_aged_snapshots_do_not_count(void **state)
 
     (void) state;
     atomic_store(&shared->applied_version, 100);
-    wire_snapshot_take(shared, wire_shared_lane(shared, 0), 10000);
+    wire_snapshot_take(shared, wire_shared_published(shared, 0), 10000);
     atomic_store(&shared->applied_version, 200);
-    wire_snapshot_take(shared, wire_shared_lane(shared, 1), 15000);
+    wire_snapshot_take(shared, wire_shared_published(shared, 1), 15000);
     atomic_store(&shared->applied_version, 300);
     assert_true(wire_horizon_propose(shared, 300, 20000, 0) == 100);
     assert_true(wire_horizon_propose(shared, 300, 9000, 5000) == 100);  /* taken "later than now": young */
@@ -417,7 +417,7 @@ static void test_aged_snapshots_do_not_count(void **state)
 static void test_stale_store_does_not_lower_a_proposal(void **state)
 {
     struct wire_shared *shared = region_of(2);
-    struct wire_lane *lane = wire_shared_lane(shared, 0);
+    struct wire_published *lane = wire_shared_published(shared, 0);
 
     (void) state;
     atomic_store(&shared->applied_version, 100);
@@ -444,7 +444,7 @@ static void *take_once(void *argument)
 {
     struct waiting_taker *taker = argument;
 
-    atomic_store(&taker->taken, wire_snapshot_take(taker->shared, wire_shared_lane(taker->shared, 0), 1));
+    atomic_store(&taker->taken, wire_snapshot_take(taker->shared, wire_shared_published(taker->shared, 0), 1));
     return NULL;
 }
 
@@ -452,7 +452,7 @@ static void *take_once(void *argument)
 static void test_taker_retries_below_the_wanted_horizon(void **state)
 {
     struct waiting_taker taker = {.shared = region_of(1)};
-    struct wire_lane *lane = wire_shared_lane(taker.shared, 0);
+    struct wire_published *lane = wire_shared_published(taker.shared, 0);
     pthread_t thread;
 
     (void) state;
@@ -496,7 +496,7 @@ static void *take_snapshots(void *argument)
 {
     struct horizon_taker *taker = argument;
     struct horizon_run *run = taker->run;
-    struct wire_lane *lane = wire_shared_lane(run->shared, taker->lane);
+    struct wire_published *lane = wire_shared_published(run->shared, taker->lane);
 
     for (uint32_t i = 0; i < run->takes; i++) {
         uint64_t snapshot = wire_snapshot_take(run->shared, lane, 0);
