@@ -18,6 +18,8 @@
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
 
+#include "cairn_table.h"
+
 #define COPY_ROWS "Create a new table and copy the rows with INSERT ... SELECT."
 
 /* ALTER of one cairn table. */
@@ -65,6 +67,8 @@ static void check_type_change(const Altering *table, const AlterTableCmd *comman
 
     if (is_key_column(table, command->name))
         cairn_ddl_refuse(table->name, "changing the type of a key column", COPY_ROWS);
+    if (strcmp(command->name, CAIRN_ATTRIBUTES_COLUMN) == 0)
+        cairn_ddl_refuse(table->name, "changing the type of the column \"attributes\"", COPY_ROWS);
     if (!type || !OidIsValid(old_type))
         return;
     new_type = getBaseType(typeTypeId(type));
@@ -105,6 +109,12 @@ static void alter_cairn(const Altering *table, AlterTableCmd *command)
     case AT_DropColumn:
         if (is_key_column(table, command->name))
             cairn_ddl_refuse(table->name, "dropping a key column", COPY_ROWS);
+        if (cairn_ddl_is_catch_all(table->relation, command->name))
+            cairn_ddl_refuse(table->name, "dropping the column \"attributes\"", COPY_ROWS);
+        break;
+    case AT_DropExpression:
+        if (strcmp(command->name, CAIRN_ATTRIBUTES_COLUMN) == 0)
+            cairn_ddl_refuse(table->name, "DROP EXPRESSION of the column \"attributes\"", COPY_ROWS);
         break;
     case AT_DropConstraint:
         if (is_primary_key(table, command->name))
@@ -193,6 +203,7 @@ void cairn_ddl_alter_table(AlterTableStmt *statement)
     bool is_index = OidIsValid(table.relation) && is_ordered_index(table.relation);
     ListCell *cell;
 
+    cairn_ddl_alter_row_type(statement, table.relation);
     foreach (cell, statement->cmds) {
         AlterTableCmd *command = lfirst_node(AlterTableCmd, cell);
 

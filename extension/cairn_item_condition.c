@@ -147,8 +147,7 @@ static struct wire_span comparand(const CairnItemCall *call, const CairnColumn *
                                   StringInfo out)
 {
     struct wire_writer w = cairn_buffer_writer(out, cairn_jsonb_room(value));
-    bool opaque = column && (column->codec == CAIRN_CODEC_BINARY || column->codec == CAIRN_CODEC_STRING ||
-                             column->type == BPCHAROID);
+    bool opaque = column && (column->codec >= CAIRN_CODEC_RAW || column->type == BPCHAROID);
     bool null = false;
 
     if (opaque && value->type != jbvNull && cairn_input_kind_fits(column, value)) {

@@ -219,17 +219,6 @@ static void take_column(const CairnItemCall *call, HeapTupleHeader row, AttrNumb
     *value = heap_getattr(&tuple, number, RelationGetDescr(call->relation), null);
 }
 
-/* jsonb wants its objects sorted. */
-static int compare_names(const void *a, const void *b)
-{
-    const JsonbValue *left = &((const JsonbPair *) a)->key;
-    const JsonbValue *right = &((const JsonbPair *) b)->key;
-
-    return wire_name_compare(
-        (struct wire_span){(const uint8_t *) left->val.string.val, (size_t) left->val.string.len},
-        (struct wire_span){(const uint8_t *) right->val.string.val, (size_t) right->val.string.len});
-}
-
 Datum cairn_input_typed(const CairnItemCall *call, const CairnColumn *column, JsonbValue *value, bool *null)
 {
     JsonbPair pair;
@@ -251,7 +240,7 @@ Datum cairn_input_typed(const CairnItemCall *call, const CairnColumn *column, Js
                            ? DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(value->val.numeric)))
                            : pstrdup(value->val.boolean ? "true" : "false");
 
-        if (column->codec != CAIRN_CODEC_JSONB) {
+        if (column->codec != CAIRN_CODEC_JSONB && column->type != JSONOID) {
             if (column->codec == CAIRN_CODEC_NUMERIC)
                 check_number(value);
             getTypeInputInfo(type, &input, &parameter);
@@ -324,7 +313,7 @@ void cairn_input_values(const CairnItemCall *call, CairnItemInput *input, bool a
             if (is_domain(call, &table->columns[table->key[i].number - 1]))
                 add_pair(call, &table->columns[table->key[i].number - 1], &input->columns[table->key[i].number - 1],
                          pairs, &count);
-        qsort(pairs, (size_t) count, sizeof(JsonbPair), compare_names);
+        cairn_jsonb_sort(pairs, count);
         row = populate(call, pairs, count, true);
         for (int i = 0; i < table->column_count; i++)
             if (!table->columns[i].dropped && !table->columns[i].is_plain && !table->columns[i].key_position)

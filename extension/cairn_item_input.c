@@ -152,6 +152,7 @@ void cairn_input_check_kind(const CairnItemCall *call, const CairnColumn *column
         [CAIRN_CODEC_TEXT] = "a string",
         [CAIRN_CODEC_BYTEA] = "binary, {\"$B\": base64}",
         [CAIRN_CODEC_JSONB] = "a value",
+        [CAIRN_CODEC_RAW] = "a value",
         [CAIRN_CODEC_BINARY] = "a value",
         [CAIRN_CODEC_STRING] = "a value",
     };

@@ -505,6 +505,21 @@ static void read_value(struct wire_attr *attr, int depth, JsonbValue *out)
 }
 
 /* Parts of other jsonb must be copied value by value; a tree of our own is converted as it is. */
+static int compare_names(const void *a, const void *b)
+{
+    const JsonbValue *left = &((const JsonbPair *) a)->key;
+    const JsonbValue *right = &((const JsonbPair *) b)->key;
+
+    return wire_name_compare(
+        (struct wire_span){(const uint8_t *) left->val.string.val, (size_t) left->val.string.len},
+        (struct wire_span){(const uint8_t *) right->val.string.val, (size_t) right->val.string.len});
+}
+
+void cairn_jsonb_sort(JsonbPair *pairs, int count)
+{
+    qsort(pairs, (size_t) count, sizeof(JsonbPair), compare_names);
+}
+
 Datum cairn_jsonb_object(JsonbPair *pairs, int count)
 {
     JsonbValue object = {.type = jbvObject};

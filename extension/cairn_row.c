@@ -16,7 +16,6 @@
 #include "utils/date.h"
 #include "utils/fmgrprotos.h"
 #include "utils/float.h"
-#include "utils/guc.h"
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -25,6 +24,7 @@
 #include "utils/uuid.h"
 
 #include "cairn_error.h"
+#include "cairn_opaque.h"
 
 #include "wire_checksum.h"
 
@@ -290,23 +290,6 @@ static void write_opaque(StringInfo out, struct wire_writer *w, const void *byte
     wire_attr_write_bytes(w, WIRE_OPAQUE, bytes, size);
 }
 
-/* Output functions whose text depends on settings get those that every input understands, as pg_dump does. */
-static char *stable_output(Oid function, Datum value)
-{
-    int level;
-    char *result;
-
-    if (DateStyle == USE_ISO_DATES && IntervalStyle == INTSTYLE_POSTGRES && extra_float_digits > 0)
-        return OidOutputFunctionCall(function, value);
-    level = NewGUCNestLevel();
-    (void) set_config_option("datestyle", "ISO", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
-    (void) set_config_option("intervalstyle", "postgres", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
-    (void) set_config_option("extra_float_digits", "3", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
-    result = OidOutputFunctionCall(function, value);
-    AtEOXact_GUC(true, level);
-    return result;
-}
-
 static void write_jsonb(Datum value, StringInfo out, struct wire_writer *w)
 {
     Jsonb *jsonb = DatumGetJsonbP(value);
@@ -336,7 +319,6 @@ static void write_numeric(Datum value, StringInfo out, struct wire_writer *w)
 void cairn_row_write_value(const CairnColumn *column, Datum value, StringInfo out, struct wire_writer *w)
 {
     struct wire_span bytes;
-    char *string;
 
     cairn_buffer_reserve(out, w, 16);
     switch (column->codec) {
@@ -360,13 +342,11 @@ void cairn_row_write_value(const CairnColumn *column, Datum value, StringInfo ou
     case CAIRN_CODEC_JSONB:
         write_jsonb(value, out, w);
         break;
+    case CAIRN_CODEC_RAW:
     case CAIRN_CODEC_BINARY:
-        bytes = varlena_span(PointerGetDatum(OidSendFunctionCall(column->out_function, value)));
-        write_opaque(out, w, bytes.data, bytes.size);
-        break;
     case CAIRN_CODEC_STRING:
-        string = stable_output(column->out_function, value);
-        write_opaque(out, w, string, strlen(string));
+        bytes = cairn_opaque_bytes(column, value);
+        write_opaque(out, w, bytes.data, bytes.size);
         break;
     }
 }

@@ -87,6 +87,7 @@ struct JsonbValue *cairn_jsonb_read(struct wire_attr *attr);
 Datum cairn_jsonb_numeric(const struct wire_number *number);
 /* An object from pairs in name order; their values may be parts of other jsonb. */
 struct JsonbPair;
+void cairn_jsonb_sort(struct JsonbPair *pairs, int count);
 Datum cairn_jsonb_object(struct JsonbPair *pairs, int count);
 /* {"tag": payload}. */
 void cairn_jsonb_tagged(struct JsonbValue *out, const char *tag, struct JsonbValue *payload);

@@ -23,6 +23,7 @@
 #include "utils/uuid.h"
 
 #include "cairn_error.h"
+#include "cairn_opaque.h"
 
 #define SHOWN_BYTES_MAX 60
 
@@ -66,22 +67,6 @@ static int integer_in_range(const CairnColumn *column, const struct wire_number 
            : column->codec == CAIRN_CODEC_INT4 ? Int32GetDatum((int32) value)
                                                : Int64GetDatum(value);
     return code;
-}
-
-static Datum opaque_value(const CairnColumn *column, struct wire_span bytes)
-{
-    StringInfoData buffer;
-    char *string = palloc(bytes.size + 1);
-
-    memcpy(string, bytes.data, bytes.size);
-    string[bytes.size] = '\0';
-    if (column->codec == CAIRN_CODEC_STRING)
-        return OidInputFunctionCall(column->in_function, string, column->io_parameter, -1);
-    buffer.data = string;
-    buffer.len = (int) bytes.size;
-    buffer.maxlen = (int) bytes.size + 1;
-    buffer.cursor = 0;
-    return OidReceiveFunctionCall(column->in_function, &buffer, column->io_parameter, -1);
 }
 
 static Datum jsonb_datum(JsonbValue *value)
@@ -132,7 +117,7 @@ static int read_value(const CairnColumn *column, struct wire_attr *attr, Datum *
         *out = varlena_of(attr->bytes);
         return WIRE_OK;
     default:
-        *out = opaque_value(column, attr->bytes);
+        *out = cairn_opaque_value(column, attr->bytes);
         return WIRE_OK;
     }
 }
@@ -226,6 +211,18 @@ typedef struct NamedMembers {
     bool null_marker;
 } NamedMembers;
 
+/* A column added or renamed later hides a member of its name. */
+static bool is_hidden(const RowSource *source, struct wire_span name)
+{
+    TupleDesc descriptor = RelationGetDescr(source->relation);
+
+    for (int i = 0; i < source->table->column_count; i++)
+        if (source->table->columns[i].name_size == name.size &&
+            memcmp(NameStr(TupleDescAttr(descriptor, i)->attname), name.data, name.size) == 0)
+            return true;
+    return false;
+}
+
 static void add_named(NamedMembers *named, struct wire_span name, struct wire_attr *attr)
 {
     JsonbPair *pair = &named->pairs[named->count];
@@ -238,9 +235,10 @@ static void add_named(NamedMembers *named, struct wire_span name, struct wire_at
     pair->order = named->count++;
 }
 
-static int read_attributes(CairnTable *table, struct wire_item *item, Datum *values, bool *nulls, bool *found,
+static int read_attributes(const RowSource *source, struct wire_item *item, Datum *values, bool *nulls, bool *found,
                            NamedMembers *named)
 {
+    CairnTable *table = source->table;
     struct wire_attr_ref ref;
     struct wire_attr attr;
     int code;
@@ -249,7 +247,7 @@ static int read_attributes(CairnTable *table, struct wire_item *item, Datum *val
         const CairnColumn *column;
 
         if (ref.number == 0) {
-            if (named->pairs)
+            if (named->pairs && !is_hidden(source, ref.name))
                 add_named(named, ref.name, &attr);
             continue;
         }
@@ -312,7 +310,7 @@ static void decode_row(const RowSource *source, struct wire_item *item, bool sto
     }
     code = decode_key(table, source->key, values, nulls);
     if (code == WIRE_OK)
-        code = read_attributes(table, item, values, nulls, found, named);
+        code = read_attributes(source, item, values, nulls, found, named);
     if (code != WIRE_OK)
         raise_damage(source, code);
     for (int i = 0; i < table->column_count && stored; i++)
@@ -424,40 +422,12 @@ static void column_value(const CairnColumn *column, Datum value, JsonbValue *out
     case CAIRN_CODEC_JSONB:
         jsonb_value_of(value, out);
         return;
+    case CAIRN_CODEC_RAW:
     case CAIRN_CODEC_BINARY:
     case CAIRN_CODEC_STRING:
         jsonb_value_of(generic_jsonb(column->type, value), out);
         return;
     }
-}
-
-static int compare_pairs(const void *a, const void *b)
-{
-    const JsonbPair *left = a;
-    const JsonbPair *right = b;
-    struct wire_span left_name = {(const uint8_t *) left->key.val.string.val, (size_t) left->key.val.string.len};
-    struct wire_span right_name = {(const uint8_t *) right->key.val.string.val, (size_t) right->key.val.string.len};
-    int order = wire_name_compare(left_name, right_name);
-
-    if (order != 0)
-        return order;
-    return left->order < right->order ? -1 : left->order > right->order;
-}
-
-/* In name order; a column added under the name of a stored attribute hides it. */
-static Datum object_of_pairs(JsonbPair *pairs, int count)
-{
-    int kept = 0;
-
-    qsort(pairs, (size_t) count, sizeof(*pairs), compare_pairs);
-    for (int i = 0; i < count; i++) {
-        if (kept > 0 && pairs[i].key.val.string.len == pairs[kept - 1].key.val.string.len &&
-            memcmp(pairs[i].key.val.string.val, pairs[kept - 1].key.val.string.val,
-                   (size_t) pairs[i].key.val.string.len) == 0)
-            continue;
-        pairs[kept++] = pairs[i];
-    }
-    return cairn_jsonb_object(pairs, kept);
 }
 
 Datum cairn_row_to_jsonb(Relation relation, CairnTable *table, struct wire_span key, struct wire_span item_bytes)
@@ -474,8 +444,6 @@ Datum cairn_row_to_jsonb(Relation relation, CairnTable *table, struct wire_span 
     named.pairs = palloc0((Size) (table->column_count + (int) item.named_count) * sizeof(JsonbPair));
     decode_row(&source, &item, true, values, nulls, &named, found);
     count = table->attributes_number ? (int) named.count : 0;
-    for (int i = 0; i < count; i++)
-        named.pairs[i].order += (uint32) table->column_count;
     for (int i = 0; i < table->column_count; i++) {
         JsonbPair *pair = &named.pairs[count];
         NameData *name = &TupleDescAttr(RelationGetDescr(relation), i)->attname;
@@ -486,10 +454,10 @@ Datum cairn_row_to_jsonb(Relation relation, CairnTable *table, struct wire_span 
         pair->key.val.string.val = NameStr(*name);
         pair->key.val.string.len = (int) strlen(NameStr(*name));
         column_value(&table->columns[i], values[i], &pair->value);
-        pair->order = (uint32) i;
         count++;
     }
-    return object_of_pairs(named.pairs, count);
+    cairn_jsonb_sort(named.pairs, count);
+    return cairn_jsonb_object(named.pairs, count);
 }
 
 /* --- keys as text --- */

@@ -24,8 +24,6 @@
 #include "cairn_indexam.h"
 #include "cairn_lane.h"
 
-#define ATTRIBUTES_COLUMN "attributes"
-
 typedef struct KeyTypeName {
     Oid type;
     enum wire_key_type key_type;
@@ -117,12 +115,38 @@ static uint64 find_storage(Relation relation)
     return storage_id;
 }
 
-/* Types that cross by send and receive: base types whose binary form holds no oids of other objects. */
+/* Types whose text depends on settings or on names that others may change. */
+static bool has_unstable_text(Oid type)
+{
+    switch (type) {
+    case CASHOID:
+    case REGPROCOID:
+    case REGPROCEDUREOID:
+    case REGOPEROID:
+    case REGOPERATOROID:
+    case REGCLASSOID:
+    case REGCOLLATIONOID:
+    case REGTYPEOID:
+    case REGCONFIGOID:
+    case REGDICTIONARYOID:
+    case REGROLEOID:
+    case REGNAMESPACEOID:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* Types that cross by send and receive: base types whose binary form holds no oids of user-defined types. */
 static bool has_stable_binary_form(Oid type)
 {
-    HeapTuple tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(type));
+    HeapTuple tuple;
     Form_pg_type form;
     bool stable;
+
+    if (has_unstable_text(get_element_type(type)))
+        return true;
+    tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(type));
 
     if (!HeapTupleIsValid(tuple))
         elog(ERROR, "cache lookup failed for type %u", type);
@@ -177,6 +201,10 @@ static void describe_codec(CairnColumn *column)
     case JSONBOID:
         column->codec = CAIRN_CODEC_JSONB;
         break;
+    case JSONOID:
+    case XMLOID:
+        column->codec = CAIRN_CODEC_RAW;
+        break;
     default:
         describe_opaque(column);
     }
@@ -190,13 +218,14 @@ static void describe_column(CairnTable *table, Form_pg_attribute attribute)
     column->dropped = attribute->attisdropped;
     if (column->dropped)
         return;
+    column->name_size = (uint8) strlen(NameStr(attribute->attname));
     column->typmod = attribute->atttypmod;
     column->type = getBaseTypeAndTypmod(attribute->atttypid, &column->typmod);
     column->generated = attribute->attgenerated != '\0';
     describe_codec(column);
-    column->is_plain = column->codec != CAIRN_CODEC_BINARY && column->codec != CAIRN_CODEC_STRING &&
-                       column->type == attribute->atttypid && column->typmod == -1 && !column->generated;
-    if (attribute->atttypid == JSONBOID && strcmp(NameStr(attribute->attname), ATTRIBUTES_COLUMN) == 0 &&
+    column->is_plain = column->codec < CAIRN_CODEC_RAW && column->type == attribute->atttypid && column->typmod == -1 &&
+                       !column->generated;
+    if (attribute->atttypid == JSONBOID && strcmp(NameStr(attribute->attname), CAIRN_ATTRIBUTES_COLUMN) == 0 &&
         !column->generated)
         table->attributes_number = attribute->attnum;
 }

@@ -13,6 +13,9 @@
 
 #include "wire_key.h"
 
+/* The column that, if its type is jsonb, holds all attributes that no column declares. */
+#define CAIRN_ATTRIBUTES_COLUMN "attributes"
+
 /* How a column's Datum becomes an attribute value. */
 typedef enum CairnColumnCodec {
     CAIRN_CODEC_BOOLEAN,
@@ -22,7 +25,8 @@ typedef enum CairnColumnCodec {
     CAIRN_CODEC_NUMERIC,
     CAIRN_CODEC_TEXT, /* text and varchar, bpchar: S */
     CAIRN_CODEC_BYTEA,
-    CAIRN_CODEC_JSONB,  /* any attribute value */
+    CAIRN_CODEC_JSONB, /* any attribute value */
+    CAIRN_CODEC_RAW,   /* OPAQUE, the bytes of the value itself: json, xml, which their receive functions would parse */
     CAIRN_CODEC_BINARY, /* OPAQUE by the type's send and receive functions */
     CAIRN_CODEC_STRING  /* OPAQUE by its output and input functions: arrays, composites, ranges, enums and what has no
                            send */
@@ -41,6 +45,7 @@ typedef struct CairnColumn {
     bool dropped;
     bool generated;
     int16 key_position; /* 0 = not in the key; else 1-based */
+    uint8 name_size;    /* 0: dropped */
 } CairnColumn;
 
 typedef struct CairnKeyColumn {

@@ -90,6 +90,12 @@ static void apply_rules(Node *statement)
     case T_AlterTableStmt:
         cairn_ddl_alter_table((AlterTableStmt *) statement);
         break;
+    case T_AlterEnumStmt:
+        cairn_ddl_alter_enum((AlterEnumStmt *) statement);
+        break;
+    case T_RenameStmt:
+        cairn_ddl_rename((RenameStmt *) statement);
+        break;
     case T_VacuumStmt:
         cairn_ddl_vacuum((VacuumStmt *) statement);
         break;
@@ -106,8 +112,17 @@ static void apply_rules(Node *statement)
 
 static bool has_rules(const Node *statement)
 {
-    return is_adapted(statement) || IsA(statement, CreateTableAsStmt) || IsA(statement, VacuumStmt) ||
-           IsA(statement, ClusterStmt) || IsA(statement, ReindexStmt);
+    switch (nodeTag(statement)) {
+    case T_CreateTableAsStmt:
+    case T_AlterEnumStmt:
+    case T_RenameStmt:
+    case T_VacuumStmt:
+    case T_ClusterStmt:
+    case T_ReindexStmt:
+        return true;
+    default:
+        return is_adapted(statement);
+    }
 }
 
 static void utility(PlannedStmt *plan, const char *query, bool read_only, ProcessUtilityContext context,

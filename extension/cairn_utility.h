@@ -1,6 +1,6 @@
 /*
  * What commands may do to cairn tables: checks and adaptions before a utility command runs. cairn_utility.c finds the
- * commands, cairn_ddl_table.c and cairn_ddl_alter.c know the rules.
+ * commands, cairn_ddl_table.c, cairn_ddl_alter.c and cairn_ddl_type.c know the rules.
  */
 #ifndef CAIRN_UTILITY_H
 #define CAIRN_UTILITY_H
@@ -26,6 +26,10 @@ void cairn_ddl_create_table(CreateStmt *statement);
 void cairn_ddl_create_as(const CreateTableAsStmt *statement);
 void cairn_ddl_create_index(IndexStmt *statement);
 void cairn_ddl_alter_table(AlterTableStmt *statement);
+/* Columns of a type or table that cairn columns hold as values. */
+void cairn_ddl_alter_row_type(const AlterTableStmt *statement, Oid relation);
+void cairn_ddl_alter_enum(const AlterEnumStmt *statement);
+void cairn_ddl_rename(const RenameStmt *statement);
 void cairn_ddl_vacuum(const VacuumStmt *statement);
 void cairn_ddl_cluster(const ClusterStmt *statement);
 void cairn_ddl_reindex(const ReindexStmt *statement);
@@ -36,6 +40,8 @@ void cairn_ddl_create_database(const CreatedbStmt *statement);
 bool cairn_ddl_names_cairn(const RangeVar *name); /* false if there is no such relation */
 /* Errors: 0A000 "<what> is not supported for cairn tables", with the table as detail. */
 void cairn_ddl_refuse(const RangeVar *table, const char *what, const char *hint) pg_attribute_noreturn();
+/* Is it the column that holds all attributes that no column declares? */
+bool cairn_ddl_is_catch_all(Oid relation, const char *column);
 /* A constraint of a cairn table: give a primary key our access method, refuse what is not supported. */
 void cairn_ddl_adapt_constraint(const RangeVar *table, Constraint *constraint);
 /* A column that is part of the primary key: collation by bytes. True if COLLATE "C" was added. */
