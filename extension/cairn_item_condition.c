@@ -272,11 +272,8 @@ static const CairnColumn *updatable(const CairnItemCall *call, CairnItemTerms *t
                         errmsg("attribute \"%.*s\" is part of the key of table %s and cannot be updated",
                                name->val.string.len, name->val.string.val, cairn_table_name(call->relation)),
                         errhint("Put an item with the new key and delete the old one.")));
-    if (column && (column->generated || TupleDescAttr(RelationGetDescr(call->relation), number - 1)->attidentity ==
-                                            ATTRIBUTE_IDENTITY_ALWAYS))
-        ereport(ERROR, (errcode(ERRCODE_GENERATED_ALWAYS),
-                        errmsg("attribute \"%.*s\" of table %s is generated", name->val.string.len,
-                               name->val.string.val, cairn_table_name(call->relation))));
+    if (column)
+        cairn_item_refuse_generated(call, column);
     terms->columns = bms_add_member(terms->columns, number ? number : call->table->attributes_number);
     return column;
 }
@@ -284,10 +281,7 @@ static const CairnColumn *updatable(const CairnItemCall *call, CairnItemTerms *t
 static void check_removable(const CairnItemCall *call, const CairnColumn *column)
 {
     if (column && TupleDescAttr(RelationGetDescr(call->relation), column->number - 1)->attnotnull)
-        ereport(ERROR, (errcode(ERRCODE_NOT_NULL_VIOLATION),
-                        errmsg("null value in column \"%s\" of relation \"%s\" violates not-null constraint",
-                               cairn_item_column_name(call, column->number), RelationGetRelationName(call->relation)),
-                        errtablecol(call->relation, column->number)));
+        cairn_item_raise_null(call, column);
 }
 
 static void add_action(StringInfo actions, enum wire_update_kind kind, struct wire_target target,

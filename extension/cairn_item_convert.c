@@ -288,12 +288,7 @@ void cairn_input_values(const CairnItemCall *call, CairnItemInput *input, bool a
         domains = domains || (is_domain(call, column) && !column->generated);
         if (!input->present[i])
             continue;
-        if (column->generated ||
-            TupleDescAttr(RelationGetDescr(call->relation), i)->attidentity == ATTRIBUTE_IDENTITY_ALWAYS)
-            ereport(ERROR, (errcode(ERRCODE_GENERATED_ALWAYS),
-                            errmsg("attribute \"%s\" of table %s is generated",
-                                   cairn_item_column_name(call, column->number), cairn_table_name(call->relation)),
-                            errhint("Leave it out.")));
+        cairn_item_refuse_generated(call, column);
         cairn_input_check_kind(call, column, &input->columns[i]);
         if (!column->is_plain)
             add_pair(call, column, &input->columns[i], pairs, &count);

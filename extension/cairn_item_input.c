@@ -226,10 +226,7 @@ static void write_absent(const CairnItemCall *call, const CairnColumn *column, s
     Form_pg_attribute attribute = TupleDescAttr(RelationGetDescr(call->relation), column->number - 1);
 
     if (attribute->attnotnull && column->number != call->table->attributes_number)
-        ereport(ERROR, (errcode(ERRCODE_NOT_NULL_VIOLATION),
-                        errmsg("null value in column \"%s\" of relation \"%s\" violates not-null constraint",
-                               NameStr(attribute->attname), RelationGetRelationName(call->relation)),
-                        errtablecol(call->relation, column->number)));
+        cairn_item_raise_null(call, column);
     if (attribute->atthasmissing) {
         cairn_buffer_reserve(out, w, 16);
         wire_item_add_declared(builder, (uint32) column->number);

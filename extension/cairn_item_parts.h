@@ -40,6 +40,10 @@ void cairn_item_raise(const CairnItemCall *call, int code, struct wire_span key)
 /* Argument `index` as jsonb, NULL if it is null. */
 Jsonb *cairn_item_argument(FunctionCallInfo fcinfo, int index);
 Jsonb *cairn_item_required(FunctionCallInfo fcinfo, int index, const char *name); /* Errors: 22004 */
+/* A column that must not be null is absent. Errors: 23502, with a hint if the column has a default. */
+void cairn_item_raise_null(const CairnItemCall *call, const CairnColumn *column) pg_attribute_noreturn();
+/* May the caller give the column a value? Errors: 428C9. */
+void cairn_item_refuse_generated(const CairnItemCall *call, const CairnColumn *column);
 const char *cairn_item_column_name(const CairnItemCall *call, AttrNumber number);
 
 /* --- input: cairn_item_input.c, cairn_item_convert.c --- */
