@@ -47,13 +47,7 @@ void cairn_input_leave(CairnInputContext *context)
 
 AttrNumber cairn_item_column(const CairnItemCall *call, const char *name, int size)
 {
-    for (int i = 0; i < call->table->column_count; i++) {
-        const char *candidate = cairn_item_column_name(call, (AttrNumber) (i + 1));
-
-        if (!call->table->columns[i].dropped && strncmp(candidate, name, (size_t) size) == 0 && candidate[size] == '\0')
-            return (AttrNumber) (i + 1);
-    }
-    return 0;
+    return cairn_table_column(call->relation, call->table, name, (Size) size);
 }
 
 static void check_name(const CairnItemCall *call, const char *what, AttrNumber column, const JsonbValue *name)
@@ -282,51 +276,61 @@ void cairn_input_encode(const CairnItemCall *call, CairnItemInput *input, String
 
 /* --- size as DynamoDB counts it --- */
 
-static Size declared_names_size(const CairnItemCall *call, struct wire_item *item)
+/* An attribute as readers see it: the markers of absent columns, attributes that a column hides and those of dropped
+ * columns are none, and key columns that are kept for their scale count with the key. */
+static Size attribute_size(const CairnItemCall *call, const struct wire_attr_ref *ref, const struct wire_attr *attr)
 {
+    const CairnColumn *column;
+
+    if (ref->number == 0)
+        return cairn_item_column(call, (const char *) ref->name.data, (int) ref->name.size)
+                   ? 0
+                   : ref->name.size + wire_attr_counted_size(attr);
+    if (ref->number > (uint32) call->table->column_count)
+        return 0;
+    column = &call->table->columns[ref->number - 1];
+    if (column->dropped || column->key_position || column->number == call->table->attributes_number ||
+        cairn_row_is_null_marker(column, attr))
+        return 0;
+    return column->name_size + wire_attr_counted_size(attr);
+}
+
+static int count_attributes(const CairnItemCall *call, struct wire_span bytes, Size *size)
+{
+    struct wire_item item;
     struct wire_attr_ref ref;
     struct wire_attr attr;
-    Size size = 0;
+    int code = wire_item_open(bytes.data, bytes.size, &item);
 
-    while (wire_item_next(item, &ref, &attr) == WIRE_OK && ref.number > 0) {
-        const CairnColumn *column =
-            ref.number <= (uint32) call->table->column_count ? &call->table->columns[ref.number - 1] : NULL;
-
-        if (!column || column->dropped)
-            continue;
-        if (column->key_position) /* kept for its scale: counted with the key */
-            size -= wire_attr_counted_size(&attr);
-        else
-            size += strlen(cairn_item_column_name(call, column->number));
-    }
-    return size;
+    if (code != WIRE_OK)
+        return code;
+    while ((code = wire_item_next(&item, &ref, &attr)) == WIRE_OK)
+        *size += attribute_size(call, &ref, &attr);
+    return code == WIRE_E_NOT_FOUND ? WIRE_OK : code;
 }
 
 void cairn_item_check_size(const CairnItemCall *call, struct wire_span key, struct wire_span bytes)
 {
-    struct wire_item item;
     Size partition;
     Size sort;
-    size_t size = 0;
+    Size size = 0;
     int code;
 
     /* Encoded bytes and counted bytes differ by little: what is far below the limit need not be counted. */
     if (bytes.size < WIRE_ITEM_SIZE_MAX / 4)
         return;
-    code = wire_item_open(bytes.data, bytes.size, &item);
-    if (code == WIRE_OK)
-        code = wire_item_counted_size(&item, &size);
+    code = count_attributes(call, bytes, &size);
     if (code != WIRE_OK)
         cairn_item_raise(call, code, key);
     cairn_row_key_sizes(call->relation, call->table, key, &partition, &sort);
     size += partition + sort;
     for (int i = 0; i < call->table->key_count; i++)
-        size += strlen(cairn_item_column_name(call, call->table->key[i].number));
-    size += declared_names_size(call, &item);
+        size += call->table->columns[call->table->key[i].number - 1].name_size;
     if (size > WIRE_ITEM_SIZE_MAX)
         ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
                         errmsg("item of table %s is larger than %d bytes", cairn_table_name(call->relation),
                                WIRE_ITEM_SIZE_MAX),
                         errdetail("Key %s: the item has %zu bytes, names, values and key counted.",
-                                  cairn_row_key_text(call->relation, call->table, key), size)));
+                                  cairn_row_key_text(call->relation, call->table, key), size),
+                        errhint("Split the item, or keep large values elsewhere and refer to them.")));
 }

@@ -120,8 +120,8 @@ typedef struct CairnItemImages {
 } CairnItemImages;
 
 /* Send operations (keys, arguments, conditions; overlays are added here), wait for locks, add the effects to the write
- * set unless bare. images: array[count]. */
-void cairn_item_write(const CairnItemCall *call, struct wire_write_op *ops, int count, CairnItemImages *images);
+ * set unless bare. images: array[count]. A bare update of an item near the limit of its size ceases to be bare. */
+void cairn_item_write(CairnItemCall *call, struct wire_write_op *ops, int count, CairnItemImages *images);
 
 /* The SQL way of one write: lock, read, condition, triggers, generated columns, constraints, write set. new_item empty:
  * nothing was written (delete, or a trigger said so). */

@@ -97,20 +97,30 @@ static void keep_effects(const CairnItemCall *call, const struct wire_write_op *
     }
 }
 
-void cairn_item_write(const CairnItemCall *call, struct wire_write_op *ops, int count, CairnItemImages *images)
+static void send_until_unlocked(const CairnItemCall *call, struct wire_write_op *ops, int count, CairnReply *reply)
 {
-    CairnReply reply;
-
     if (!call->bare) {
         cairn_xact_begin_write();
         lay_over(ops, count);
     }
     for (;;) {
-        send_write(call, ops, count, &reply);
-        if (reply.status != WIRE_E_LOCKED)
-            break;
-        cairn_xact_wait_for(&reply.body);
+        send_write(call, ops, count, reply);
+        if (reply->status != WIRE_E_LOCKED)
+            return;
+        cairn_xact_wait_for(&reply->body);
         CHECK_FOR_INTERRUPTS();
+    }
+}
+
+void cairn_item_write(CairnItemCall *call, struct wire_write_op *ops, int count, CairnItemImages *images)
+{
+    CairnReply reply;
+
+    send_until_unlocked(call, ops, count, &reply);
+    if (reply.status == WIRE_E_ITEM_SIZE && call->bare) {
+        /* An update whose item may pass the limit: only here it can be counted, before it is written. */
+        call->bare = false;
+        send_until_unlocked(call, ops, count, &reply);
     }
     if (reply.status != WIRE_OK)
         cairn_item_raise(call, reply.status,
@@ -147,8 +157,8 @@ static struct wire_span span_of(const StringInfoData *bytes)
 }
 
 /* One operation either way. */
-static void write_one(const CairnItemCall *call, struct wire_write_op *op, CairnItemInput *input,
-                      const CairnItemTerms *terms, ReturnValues returns, CairnItemImages *images)
+static void write_one(CairnItemCall *call, struct wire_write_op *op, CairnItemInput *input, const CairnItemTerms *terms,
+                      ReturnValues returns, CairnItemImages *images)
 {
     if (call->table->sql_way || terms->by_rules) {
         CairnRuleWrite write = {.kind = op->kind, .key = op->key, .input = input, .terms = terms};

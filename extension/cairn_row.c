@@ -398,6 +398,7 @@ static void write_named(Relation relation, CairnTable *table, Jsonb *object, str
     JsonbIterator *it = JsonbIteratorInit(&object->root);
     JsonbIteratorToken token;
     JsonbValue value;
+    AttrNumber column;
 
     (void) JsonbIteratorNext(&it, &value, true);
     while ((token = JsonbIteratorNext(&it, &value, true)) != WJB_END_OBJECT) {
@@ -406,16 +407,13 @@ static void write_named(Relation relation, CairnTable *table, Jsonb *object, str
             cairn_jsonb_put(w, &value, false);
             continue;
         }
-        for (int i = 0; i < table->column_count; i++) {
-            const char *name = column_name(relation, (AttrNumber) (i + 1));
-
-            if (!table->columns[i].dropped && strlen(name) == (size_t) value.val.string.len &&
-                memcmp(name, value.val.string.val, (size_t) value.val.string.len) == 0)
-                ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-                                errmsg("attribute \"%s\" in column \"%s\" of table %s is a column of its own", name,
-                                       column_name(relation, table->attributes_number), cairn_table_name(relation)),
-                                errtablecol(relation, table->attributes_number)));
-        }
+        column = cairn_table_column(relation, table, value.val.string.val, (Size) value.val.string.len);
+        if (column)
+            ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                            errmsg("attribute \"%s\" in column \"%s\" of table %s is a column of its own",
+                                   column_name(relation, column), column_name(relation, table->attributes_number),
+                                   cairn_table_name(relation)),
+                            errtablecol(relation, table->attributes_number)));
         cairn_buffer_reserve(out, w, (Size) value.val.string.len + 16);
         wire_item_add_named(builder,
                             (struct wire_span){(const uint8_t *) value.val.string.val, (size_t) value.val.string.len});

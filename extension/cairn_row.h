@@ -51,6 +51,7 @@ void cairn_row_decode_as(Relation relation, CairnTable *table, struct wire_span 
 void cairn_row_write_value(const CairnColumn *column, Datum value, StringInfo out, struct wire_writer *w);
 /* The marker "this column is NULL" where absent would mean its missing value. */
 void cairn_row_write_null(const CairnColumn *column, StringInfo out, struct wire_writer *w);
+bool cairn_row_is_null_marker(const CairnColumn *column, const struct wire_attr *attr);
 /* Finish an item that was built at the end of `out`. Errors: 54000, 22023. */
 void cairn_row_finish_item(Relation relation, struct wire_item_builder *builder, StringInfo out, struct wire_writer *w);
 /* One attribute as the column's Datum. Errors: XX001. */

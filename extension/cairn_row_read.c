@@ -133,8 +133,7 @@ Datum cairn_row_read_value(Relation relation, const CairnColumn *column, struct 
     return value;
 }
 
-/* The marker that tells NULL from absent: see cairn_row_write_null. */
-static bool is_null_marker(const CairnColumn *column, const struct wire_attr *attr)
+bool cairn_row_is_null_marker(const CairnColumn *column, const struct wire_attr *attr)
 {
     if (column->codec == CAIRN_CODEC_JSONB)
         return attr->type == WIRE_OPAQUE && attr->bytes.size == 0;
@@ -211,18 +210,6 @@ typedef struct NamedMembers {
     bool null_marker;
 } NamedMembers;
 
-/* A column added or renamed later hides a member of its name. */
-static bool is_hidden(const RowSource *source, struct wire_span name)
-{
-    TupleDesc descriptor = RelationGetDescr(source->relation);
-
-    for (int i = 0; i < source->table->column_count; i++)
-        if (source->table->columns[i].name_size == name.size &&
-            memcmp(NameStr(TupleDescAttr(descriptor, i)->attname), name.data, name.size) == 0)
-            return true;
-    return false;
-}
-
 static void add_named(NamedMembers *named, struct wire_span name, struct wire_attr *attr)
 {
     JsonbPair *pair = &named->pairs[named->count];
@@ -247,7 +234,9 @@ static int read_attributes(const RowSource *source, struct wire_item *item, Datu
         const CairnColumn *column;
 
         if (ref.number == 0) {
-            if (named->pairs && !is_hidden(source, ref.name))
+            /* A column that was added or renamed later hides a member of its name. */
+            if (named->pairs &&
+                !cairn_table_column(source->relation, table, (const char *) ref.name.data, ref.name.size))
                 add_named(named, ref.name, &attr);
             continue;
         }
@@ -255,7 +244,7 @@ static int read_attributes(const RowSource *source, struct wire_item *item, Datu
             continue;
         column = &table->columns[ref.number - 1];
         found[ref.number - 1] = true;
-        if (is_null_marker(column, &attr)) {
+        if (cairn_row_is_null_marker(column, &attr)) {
             if (column->number == table->attributes_number)
                 named->null_marker = true;
         } else if (column->number == table->attributes_number)

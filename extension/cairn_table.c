@@ -68,6 +68,15 @@ char *cairn_table_name(Relation relation)
                                       RelationGetRelationName(relation));
 }
 
+AttrNumber cairn_table_column(Relation relation, const CairnTable *table, const char *name, Size size)
+{
+    for (int i = 0; i < table->column_count && size > 0; i++)
+        if (table->columns[i].name_size == size &&
+            memcmp(NameStr(TupleDescAttr(RelationGetDescr(relation), i)->attname), name, size) == 0)
+            return (AttrNumber) (i + 1);
+    return 0;
+}
+
 void cairn_table_identity(Oid database, Oid relfilenode, uint8 out[CAIRN_IDENTITY_SIZE])
 {
     struct wire_writer w = wire_writer_of(out, CAIRN_IDENTITY_SIZE);

@@ -82,6 +82,9 @@ Relation cairn_table_open(Oid relation, LOCKMODE mode);
 /* "schema"."name" for messages, palloc'd. */
 char *cairn_table_name(Relation relation);
 
+/* The column of a name; 0: none. */
+AttrNumber cairn_table_column(Relation relation, const CairnTable *table, const char *name, Size size);
+
 /* Identity under which the storage process knows a relation: u32 database, u32 tablespace (0), u32 relfilenumber,
  * big-endian: 12 bytes. */
 #define CAIRN_IDENTITY_SIZE 12

@@ -319,9 +319,10 @@ static int evaluate_operation(struct evaluation *e, struct operation *operation)
     if (wire_item_open(operation->result.data, operation->result.size, &item) != WIRE_OK ||
         item.flags & WIRE_ITEM_DELETED)
         return WIRE_E_BAD_FORMAT;
-    if (op->kind == WIRE_WRITE_UPDATE) {
+    /* The backend counts exactly: it knows names and types. What it will not see again must be sure to be in the limit. */
+    if (op->kind == WIRE_WRITE_UPDATE && !(e->request->flags & WIRE_TRANSACTIONAL)) {
         status = wire_item_counted_size(&item, &size);
-        if (status == WIRE_OK && size > WIRE_ITEM_SIZE_MAX)
+        if (status == WIRE_OK && size > WIRE_ITEM_SIZE_SURE)
             status = WIRE_E_ITEM_SIZE;
     }
     return operation->result.size > WIRE_STORED_ITEM_MAX ? WIRE_E_ITEM_SIZE : status;

@@ -4,6 +4,9 @@
 
 /* DynamoDB's, "Quotas and constraints": item and key sizes are counted as DynamoDB counts them (names plus values). */
 #define WIRE_ITEM_SIZE_MAX (400 * 1024)
+/* Values and names of named attributes up to this are within the limit whatever the key and the names of columns (at
+ * most 1,600 of 63 bytes) add. */
+#define WIRE_ITEM_SIZE_SURE (WIRE_ITEM_SIZE_MAX / 2)
 #define WIRE_PARTITION_KEY_SIZE_MAX 2048
 #define WIRE_SORT_KEY_SIZE_MAX 1024
 #define WIRE_NESTING_MAX 32

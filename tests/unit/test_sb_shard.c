@@ -318,6 +318,28 @@ static void test_transactional_results(void **state)
     node_free(node);
 }
 
+/* A bare update near the limit of an item's size is the backend's to count: it is refused, and taken in a transaction. */
+static void test_update_near_limit(void **state)
+{
+    struct node *node = node_ready();
+    struct wire_span near = sim_item(1, WIRE_ITEM_SIZE_SURE);
+
+    (void) state;
+    assert_int_equal(node_call(node, write_request(node, (struct who){0}, WIRE_WRITE_PUT, 0, 1, near, none)), WIRE_OK);
+    assert_int_equal(
+        node_call(node, write_request(node, (struct who){0}, WIRE_WRITE_UPDATE, 0, 1, sim_update(2), none)),
+        WIRE_E_ITEM_SIZE);
+    assert_int_equal(value_of_key(node, 1), 1);
+    assert_int_equal(node_call(node, write_request(node, alice, WIRE_WRITE_UPDATE, 0, 1, sim_update(3), none)),
+                     WIRE_OK);
+    assert_int_equal(node_call(node, write_request(node, (struct who){0}, WIRE_WRITE_PUT, 0, 2,
+                                                   sim_item(1, WIRE_ITEM_SIZE_SURE - 10), none)),
+                     WIRE_OK);
+    assert_int_equal(
+        node_call(node, write_request(node, (struct who){0}, WIRE_WRITE_UPDATE, 0, 2, sim_update(2), none)), WIRE_OK);
+    node_free(node);
+}
+
 static void test_first_updater(void **state)
 {
     struct node *node = node_ready();
@@ -593,6 +615,7 @@ int main(void)
         cmocka_unit_test(test_batch_is_atomic),
         cmocka_unit_test(test_locks),
         cmocka_unit_test(test_transactional_results),
+        cmocka_unit_test(test_update_near_limit),
         cmocka_unit_test(test_first_updater),
         cmocka_unit_test(test_fetches),
         cmocka_unit_test(test_in_flight_limit),
