@@ -1,5 +1,5 @@
 /*
- * Rules for changing tables that exist, and for VACUUM, CLUSTER and REINDEX.
+ * Rules for changing tables that exist.
  *
  * What leaves stored rows as they are is allowed: new columns with or without default, dropped columns, constraints,
  * triggers, row security, names. What would store rows anew, or read stored ones differently, is refused.
@@ -20,6 +20,8 @@
 
 #include "cairn_table.h"
 
+#define USE_LIKE "Use LIKE to copy the columns."
+#define USE_HEAP_PARTITION "Use heap for partitions: a cairn table partitions its rows itself."
 #define COPY_ROWS "Create a new table and copy the rows with INSERT ... SELECT."
 
 /* ALTER of one cairn table. */
@@ -127,9 +129,9 @@ static void alter_cairn(const Altering *table, AlterTableCmd *command)
                          "Items live in the storage directory, see cairn.storage_directory.");
     case AT_SetUnLogged:
     case AT_SetLogged:
-        cairn_ddl_refuse(table->name, "SET LOGGED or UNLOGGED", NULL);
+        cairn_ddl_refuse(table->name, "SET LOGGED or UNLOGGED", "Nothing needs it: cairn tables are always logged.");
     case AT_AddInherit:
-        cairn_ddl_refuse(table->name, "INHERIT", NULL);
+        cairn_ddl_refuse(table->name, "INHERIT", USE_LIKE);
     case AT_ClusterOn:
         cairn_ddl_refuse(table->name, "CLUSTER ON", "Nothing needs it: rows are clustered by the primary key.");
     default:
@@ -156,11 +158,11 @@ static void alter_other(const Altering *table, const AlterTableCmd *command)
         break;
     case AT_AddInherit:
         if (cairn_ddl_names_cairn((RangeVar *) command->def))
-            cairn_ddl_refuse((RangeVar *) command->def, "INHERIT", NULL);
+            cairn_ddl_refuse((RangeVar *) command->def, "INHERIT", USE_LIKE);
         break;
     case AT_AttachPartition:
         if (cairn_ddl_names_cairn(castNode(PartitionCmd, command->def)->name))
-            cairn_ddl_refuse(castNode(PartitionCmd, command->def)->name, "ATTACH PARTITION", NULL);
+            cairn_ddl_refuse(castNode(PartitionCmd, command->def)->name, "ATTACH PARTITION", USE_HEAP_PARTITION);
         break;
     default:
         break;
@@ -188,9 +190,9 @@ static void alter_index(const Altering *index, const AlterTableCmd *command)
     case AT_SetRelOptions:
     case AT_ResetRelOptions:
     case AT_ReplaceRelOptions:
-        cairn_ddl_refuse(index->name, "changing partition_by", COPY_ROWS);
+        cairn_ddl_refuse(index->name, "changing options of the primary key", COPY_ROWS);
     case AT_SetTableSpace:
-        cairn_ddl_refuse(index->name, "SET TABLESPACE", NULL);
+        cairn_ddl_refuse(index->name, "SET TABLESPACE", "The primary key has no bytes of its own.");
     default:
         break;
     }
@@ -214,48 +216,4 @@ void cairn_ddl_alter_table(AlterTableStmt *statement)
         else
             alter_other(&table, command);
     }
-}
-
-static bool has_option(List *options, const char *name)
-{
-    ListCell *cell;
-
-    foreach (cell, options) {
-        DefElem *option = lfirst_node(DefElem, cell);
-
-        if (strcmp(option->defname, name) == 0 && defGetBoolean(option))
-            return true;
-    }
-    return false;
-}
-
-void cairn_ddl_vacuum(const VacuumStmt *statement)
-{
-    ListCell *cell;
-
-    if (!statement->is_vacuumcmd || !has_option(statement->options, "full"))
-        return;
-    foreach (cell, statement->rels) {
-        const VacuumRelation *relation = lfirst_node(VacuumRelation, cell);
-
-        if (cairn_ddl_names_cairn(relation->relation))
-            cairn_ddl_refuse(relation->relation, "VACUUM FULL",
-                             "Nothing needs it: rows are clustered by the primary key, and compaction frees space.");
-    }
-}
-
-void cairn_ddl_cluster(const ClusterStmt *statement)
-{
-    if (cairn_ddl_names_cairn(statement->relation))
-        cairn_ddl_refuse(statement->relation, "CLUSTER", "Nothing needs it: rows are clustered by the primary key.");
-}
-
-void cairn_ddl_reindex(const ReindexStmt *statement)
-{
-    if (!statement->relation || !has_option(statement->params, "concurrently"))
-        return;
-    if (cairn_ddl_names_cairn(statement->relation) ||
-        is_ordered_index(RangeVarGetRelid(statement->relation, NoLock, true)))
-        cairn_ddl_refuse(statement->relation, "REINDEX CONCURRENTLY",
-                         "Nothing needs it: the primary key has no index of its own.");
 }

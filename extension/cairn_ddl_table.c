@@ -218,7 +218,7 @@ static void adapt_table(CreateStmt *statement)
     adapt_key_columns(statement, names);
 }
 
-static void check_other_table(const CreateStmt *statement)
+void cairn_ddl_create_other(const CreateStmt *statement)
 {
     ListCell *cell;
     ListCell *inner;
@@ -242,7 +242,7 @@ void cairn_ddl_create_table(CreateStmt *statement)
     if (chooses_cairn(statement->accessMethod) && !(statement->partspec && !statement->accessMethod))
         adapt_table(statement);
     else
-        check_other_table(statement);
+        cairn_ddl_create_other(statement);
 }
 
 void cairn_ddl_create_as(const CreateTableAsStmt *statement)

@@ -110,24 +110,18 @@ static bool changes_attributes(const List *commands)
     return false;
 }
 
-/* The cairn tables of a composite type, by CREATE TABLE ... OF. */
+static bool is_cairn_of(const FormData_pg_class *form, Oid type)
+{
+    return form->reloftype == type && cairn_relation_is_cairn(form->oid);
+}
+
+/* A cairn table of a composite type, by CREATE TABLE ... OF. */
 static bool find_typed_table(Oid type, TypeUse *use)
 {
-    Relation classes = table_open(RelationRelationId, AccessShareLock);
-    ScanKeyData key;
-    SysScanDesc scan;
-    HeapTuple tuple;
-    bool found = false;
+    List *tables = cairn_ddl_find_relations(is_cairn_of, type);
 
-    ScanKeyInit(&key, Anum_pg_class_reloftype, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(type));
-    scan = systable_beginscan(classes, InvalidOid, false, NULL, 1, &key);
-    while (!found && HeapTupleIsValid(tuple = systable_getnext(scan))) {
-        *use = (TypeUse){((Form_pg_class) GETSTRUCT(tuple))->oid, 0};
-        found = cairn_relation_is_cairn(use->relation);
-    }
-    systable_endscan(scan);
-    table_close(classes, AccessShareLock);
-    return found;
+    *use = (TypeUse){tables ? linitial_oid(tables) : InvalidOid, 0};
+    return tables != NIL;
 }
 
 void cairn_ddl_alter_row_type(const AlterTableStmt *statement, Oid relation)

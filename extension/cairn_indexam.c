@@ -9,6 +9,7 @@
 #include "cairn_indexam.h"
 
 #include "access/amapi.h"
+#include "access/genam.h"
 #include "access/reloptions.h"
 #include "access/stratnum.h"
 #include "catalog/index.h"
@@ -24,16 +25,41 @@
 
 PG_FUNCTION_INFO_V1(cairn_ordered_handler);
 
+static int partitioning_of(Relation index)
+{
+    const CairnIndexOptions *options = (const CairnIndexOptions *) index->rd_options;
+
+    return options ? options->partition_by : CAIRN_PARTITION_BY_HASH;
+}
+
+/* REINDEX CONCURRENTLY makes a second index like the first, which then takes its place. */
+static bool is_like_primary_key(Relation table, Relation index)
+{
+    Oid primary = RelationGetPrimaryKeyIndex(table);
+    Relation key;
+    bool like;
+
+    if (!OidIsValid(primary))
+        return false;
+    key = index_open(primary, AccessShareLock);
+    like = index->rd_index->indisunique && key->rd_index->indnkeyatts == index->rd_index->indnkeyatts &&
+           memcmp(key->rd_index->indkey.values, index->rd_index->indkey.values,
+                  (Size) key->rd_index->indnkeyatts * sizeof(int16)) == 0 &&
+           partitioning_of(key) == partitioning_of(index);
+    index_close(key, AccessShareLock);
+    return like;
+}
+
 static void check_table(Relation table, Relation index)
 {
     if (!cairn_table_is_cairn(table))
         ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
                         errmsg("access method \"cairn_ordered\" is for primary keys of cairn tables"),
                         errdetail("Table %s is not one.", cairn_table_name(table))));
-    if (!index->rd_index->indisprimary)
-        cairn_refuse(table, "an index beside the primary key", NULL);
+    if (!index->rd_index->indisprimary && !is_like_primary_key(table, index))
+        cairn_refuse(table, "an index beside the primary key", "Only the primary key is indexed in this release.");
     if (!index->rd_index->indimmediate)
-        cairn_refuse(table, "a DEFERRABLE primary key", NULL);
+        cairn_refuse(table, "a DEFERRABLE primary key", "Declare it NOT DEFERRABLE.");
 }
 
 /* Types and collations were checked when the command was read; this stands behind it. */
@@ -55,7 +81,8 @@ static IndexBuildResult *build(Relation table, Relation index, IndexInfo *info)
     check_table(table, index);
     check_columns(table, index);
     /* REINDEX, and TRUNCATE, which reindexes: the key is what it was. */
-    if (!ReindexIsProcessingIndex(RelationGetRelid(index)) && cairn_relation_has_rows(table))
+    if (index->rd_index->indisprimary && !ReindexIsProcessingIndex(RelationGetRelid(index)) &&
+        cairn_relation_has_rows(table))
         cairn_refuse(table, "adding a primary key to a table with rows",
                      "Create a new table with the key and copy the rows with INSERT ... SELECT.");
     return palloc0(sizeof(IndexBuildResult));

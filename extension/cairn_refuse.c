@@ -39,7 +39,7 @@ void cairn_refuse_speculative(Relation relation, TupleTableSlot *slot, CommandId
 
 void cairn_refuse_complete(Relation relation, TupleTableSlot *slot, uint32 token, bool succeeded)
 {
-    cairn_refuse(relation, "INSERT ... ON CONFLICT", NULL);
+    cairn_refuse(relation, "INSERT ... ON CONFLICT", "Use cairn.put_item(), with a condition if need be.");
 }
 
 void cairn_refuse_latest_tid(TableScanDesc scan, ItemPointer tid)
@@ -77,12 +77,6 @@ double cairn_refuse_index_build(Relation table, Relation index, struct IndexInfo
                                 IndexBuildCallback callback, void *state, TableScanDesc scan)
 {
     cairn_refuse(table, "an index of another access method", "Only the primary key is indexed in this release.");
-}
-
-void cairn_refuse_index_validate(Relation table, Relation index, struct IndexInfo *info, Snapshot snapshot,
-                                 struct ValidateIndexState *state)
-{
-    cairn_refuse(table, "building an index concurrently", NULL);
 }
 
 bool cairn_refuse_sample_block(TableScanDesc scan, struct SampleScanState *state)

@@ -28,8 +28,6 @@ void cairn_refuse_parallel_reinitialize(Relation relation, ParallelTableScanDesc
 double cairn_refuse_index_build(Relation table, Relation index, struct IndexInfo *info, bool allow_sync,
                                 bool anyvisible, bool progress, BlockNumber start, BlockNumber count,
                                 IndexBuildCallback callback, void *state, TableScanDesc scan);
-void cairn_refuse_index_validate(Relation table, Relation index, struct IndexInfo *info, Snapshot snapshot,
-                                 struct ValidateIndexState *state);
 bool cairn_refuse_sample_block(TableScanDesc scan, struct SampleScanState *state);
 bool cairn_refuse_sample_tuple(TableScanDesc scan, struct SampleScanState *state, TupleTableSlot *slot);
 /* Errors: 0A000 "<what> is not supported for cairn tables", with the table in the detail. */

@@ -13,6 +13,7 @@
 #include "catalog/pg_class.h"
 #include "catalog/storage.h"
 #include "common/relpath.h"
+#include "miscadmin.h"
 #include "port.h"
 #include "storage/fd.h"
 #include "storage/smgr.h"
@@ -49,6 +50,8 @@ static void refuse_rewrite(Relation relation)
 
 static void check_can_be_cairn(Relation relation, const RelFileNode *node, char persistence)
 {
+    if (IsBinaryUpgrade)
+        cairn_refuse(relation, "pg_upgrade", "It does not carry rows over: use pg_dump and pg_restore.");
     if (relation->rd_rel->relkind != RELKIND_RELATION)
         cairn_refuse(relation, "a materialized view", "Use heap for materialized views.");
     if (persistence != RELPERSISTENCE_PERMANENT)
@@ -113,6 +116,12 @@ void cairn_relation_copy_for_cluster(Relation old_table, Relation new_table, Rel
 void cairn_relation_vacuum(Relation relation, struct VacuumParams *parameters, BufferAccessStrategy strategy)
 {
     /* Superseded versions are collected by the storage process. */
+}
+
+void cairn_relation_index_validate(Relation table, Relation index, struct IndexInfo *info, Snapshot snapshot,
+                                   struct ValidateIndexState *state)
+{
+    /* The index that REINDEX CONCURRENTLY makes has no bytes that rows could be missing in. */
 }
 
 bool cairn_relation_needs_toast(Relation relation)

@@ -2,8 +2,8 @@
  * The table access method `cairn`: its handler and routine table. Every row of a table is an item of its storage,
  * clustered by the primary key; see ARCHITECTURE.md for the way of a read and of a write.
  *
- * Scans and inserts work as for any table. What changes or locks rows found by a scan is refused for now
- * (cairn_refuse.c). Bitmap and TID-range callbacks are absent, which keeps the planner from such plans.
+ * Scans and inserts work as for any table. What changes or locks rows found by a scan is refused (cairn_refuse.c): item
+ * functions do it. Bitmap and TID-range callbacks are absent, which keeps the planner from such plans.
  */
 #include "cairn_tableam.h"
 
@@ -40,7 +40,7 @@ static const TableAmRoutine routine = {
     .tuple_satisfies_snapshot = cairn_refuse_satisfies,
     .index_delete_tuples = cairn_refuse_index_delete,
     .index_build_range_scan = cairn_refuse_index_build,
-    .index_validate_scan = cairn_refuse_index_validate,
+    .index_validate_scan = cairn_relation_index_validate,
 
     .tuple_insert = cairn_insert_tuple,
     .multi_insert = cairn_insert_multi,

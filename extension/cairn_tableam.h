@@ -56,6 +56,9 @@ void cairn_relation_copy_for_cluster(Relation old_table, Relation new_table, Rel
                                      TransactionId oldest_xmin, TransactionId *xid_cutoff, MultiXactId *multi_cutoff,
                                      double *tuple_count, double *vacuumed, double *recently_dead);
 void cairn_relation_vacuum(Relation relation, struct VacuumParams *parameters, BufferAccessStrategy strategy);
+/* Nothing to do: an index of a cairn table has no bytes. */
+void cairn_relation_index_validate(Relation table, Relation index, struct IndexInfo *info, Snapshot snapshot,
+                                   struct ValidateIndexState *state);
 uint64 cairn_relation_size(Relation relation, ForkNumber fork);
 bool cairn_relation_needs_toast(Relation relation);
 void cairn_relation_estimate(Relation relation, int32 *widths, BlockNumber *pages, double *tuples, double *all_visible);

@@ -6,7 +6,9 @@
  */
 #include "cairn_utility.h"
 
+#include "access/genam.h"
 #include "access/htup_details.h"
+#include "access/table.h"
 #include "access/tableam.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
@@ -62,6 +64,24 @@ bool cairn_ddl_names_cairn(const RangeVar *name)
     return name && cairn_relation_is_cairn(RangeVarGetRelid(name, NoLock, true));
 }
 
+List *cairn_ddl_find_relations(bool (*wanted)(const FormData_pg_class *form, Oid argument), Oid argument)
+{
+    Relation classes = table_open(RelationRelationId, AccessShareLock);
+    SysScanDesc scan = systable_beginscan(classes, InvalidOid, false, NULL, 0, NULL);
+    List *found = NIL;
+    HeapTuple tuple;
+
+    while (HeapTupleIsValid(tuple = systable_getnext(scan))) {
+        Form_pg_class form = (Form_pg_class) GETSTRUCT(tuple);
+
+        if (wanted(form, argument))
+            found = lappend_oid(found, form->oid);
+    }
+    systable_endscan(scan);
+    table_close(classes, AccessShareLock);
+    return found;
+}
+
 void cairn_ddl_refuse(const RangeVar *table, const char *what, const char *hint)
 {
     ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED), errmsg("%s is not supported for cairn tables", what),
@@ -72,7 +92,8 @@ void cairn_ddl_refuse(const RangeVar *table, const char *what, const char *hint)
 /* Is it a command that a rule changes? */
 static bool is_adapted(const Node *statement)
 {
-    return IsA(statement, CreateStmt) || IsA(statement, IndexStmt) || IsA(statement, AlterTableStmt);
+    return IsA(statement, CreateStmt) || IsA(statement, IndexStmt) || IsA(statement, AlterTableStmt) ||
+           IsA(statement, VacuumStmt);
 }
 
 static void apply_rules(Node *statement)
@@ -80,6 +101,9 @@ static void apply_rules(Node *statement)
     switch (nodeTag(statement)) {
     case T_CreateStmt:
         cairn_ddl_create_table((CreateStmt *) statement);
+        break;
+    case T_CreateForeignTableStmt:
+        cairn_ddl_create_other(&((CreateForeignTableStmt *) statement)->base);
         break;
     case T_CreateTableAsStmt:
         cairn_ddl_create_as((CreateTableAsStmt *) statement);
@@ -102,8 +126,11 @@ static void apply_rules(Node *statement)
     case T_ClusterStmt:
         cairn_ddl_cluster((ClusterStmt *) statement);
         break;
-    case T_ReindexStmt:
-        cairn_ddl_reindex((ReindexStmt *) statement);
+    case T_CreatePublicationStmt:
+        cairn_ddl_create_publication((CreatePublicationStmt *) statement);
+        break;
+    case T_AlterPublicationStmt:
+        cairn_ddl_alter_publication((AlterPublicationStmt *) statement);
         break;
     default:
         break;
@@ -113,12 +140,13 @@ static void apply_rules(Node *statement)
 static bool has_rules(const Node *statement)
 {
     switch (nodeTag(statement)) {
+    case T_CreateForeignTableStmt:
     case T_CreateTableAsStmt:
     case T_AlterEnumStmt:
     case T_RenameStmt:
-    case T_VacuumStmt:
     case T_ClusterStmt:
-    case T_ReindexStmt:
+    case T_CreatePublicationStmt:
+    case T_AlterPublicationStmt:
         return true;
     default:
         return is_adapted(statement);

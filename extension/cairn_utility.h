@@ -7,6 +7,7 @@
 
 #include "cairn_pg.h"
 
+#include "catalog/pg_class.h"
 #include "nodes/parsenodes.h"
 
 /* Chain ProcessUtility, and the hooks of cairn_plan.c and cairn_explain.c. Caller: _PG_init. */
@@ -23,6 +24,7 @@ void cairn_key_column_check(const char *name, Oid type, Oid collation);
 
 /* The rules, by command; statements are changed in place. */
 void cairn_ddl_create_table(CreateStmt *statement);
+void cairn_ddl_create_other(const CreateStmt *statement); /* of another access method, or foreign */
 void cairn_ddl_create_as(const CreateTableAsStmt *statement);
 void cairn_ddl_create_index(IndexStmt *statement);
 void cairn_ddl_alter_table(AlterTableStmt *statement);
@@ -30,14 +32,17 @@ void cairn_ddl_alter_table(AlterTableStmt *statement);
 void cairn_ddl_alter_row_type(const AlterTableStmt *statement, Oid relation);
 void cairn_ddl_alter_enum(const AlterEnumStmt *statement);
 void cairn_ddl_rename(const RenameStmt *statement);
-void cairn_ddl_vacuum(const VacuumStmt *statement);
+void cairn_ddl_vacuum(VacuumStmt *statement);
 void cairn_ddl_cluster(const ClusterStmt *statement);
-void cairn_ddl_reindex(const ReindexStmt *statement);
+void cairn_ddl_create_publication(const CreatePublicationStmt *statement);
+void cairn_ddl_alter_publication(const AlterPublicationStmt *statement);
 /* 0A000 if the template database has cairn tables. */
 void cairn_ddl_create_database(const CreatedbStmt *statement);
 
 /* Shared by the rules. */
 bool cairn_ddl_names_cairn(const RangeVar *name); /* false if there is no such relation */
+/* The relations of this database that are wanted, by oid: a look at all of pg_class. */
+List *cairn_ddl_find_relations(bool (*wanted)(const FormData_pg_class *form, Oid argument), Oid argument);
 /* Errors: 0A000 "<what> is not supported for cairn tables", with the table as detail. */
 void cairn_ddl_refuse(const RangeVar *table, const char *what, const char *hint) pg_attribute_noreturn();
 /* Is it the column that holds all attributes that no column declares? */

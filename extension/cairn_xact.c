@@ -344,7 +344,8 @@ static void at_xact_event(XactEvent event, void *argument)
     case XACT_EVENT_PRE_PREPARE:
         if (cairn_xact.newest)
             ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-                            errmsg("cannot PREPARE a transaction that has changed or locked items of cairn tables")));
+                            errmsg("cannot PREPARE a transaction that has changed or locked items of cairn tables"),
+                            errhint("Use COMMIT, or keep changes of cairn tables out of prepared transactions.")));
         break;
     case XACT_EVENT_COMMIT:
     case XACT_EVENT_ABORT:

@@ -139,7 +139,7 @@ suite_tap() {
     build_and_install || { count 0 1; return; }
     make interposer >"$logs/interposer.log" 2>&1 || { cat "$logs/interposer.log"; count 0 1; return; }
     work=$(private_directory tap)
-    tar -C "$top" -cf - tests/tap build/interposer | as_user tar -C "$work" -xf -
+    tar -C "$top" -cf - tests/tap build/interposer docs | as_user tar -C "$work" -xf -
     for file in tests/tap/[0-9]*.pl; do
         log=$logs/$(basename "$file").log
         (cd "$work" && as_user env PATH="$bindir:$PATH" CAIRN_CHECK="$seeds" TMPDIR="$work" TESTDIR="$work" PG_CONFIG="$pg_config" CAIRN_INTERPOSER="$work/build/interposer" \
