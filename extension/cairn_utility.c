@@ -167,6 +167,8 @@ static void utility(PlannedStmt *plan, const char *query, bool read_only, Proces
         }
         apply_rules(plan->utilityStmt);
     }
+    if (IsA(plan->utilityStmt, ExplainStmt))
+        destination = cairn_explain_receiver((const ExplainStmt *) plan->utilityStmt, destination);
     if (previous_hook)
         previous_hook(plan, query, read_only, context, params, environment, destination, completion);
     else

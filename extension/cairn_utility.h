@@ -9,6 +9,7 @@
 
 #include "catalog/pg_class.h"
 #include "nodes/parsenodes.h"
+#include "tcop/dest.h"
 
 /* Chain ProcessUtility, and the hooks of cairn_plan.c and cairn_explain.c. Caller: _PG_init. */
 void cairn_utility_init(void);
@@ -57,5 +58,7 @@ void cairn_ddl_check_reference(const Constraint *constraint);
 /* cairn_plan.c, cairn_explain.c */
 void cairn_plan_init(void);
 void cairn_explain_init(void);
+/* Where an EXPLAIN sends its output: `next`, or for EXECUTE what adds the usage on the way there. */
+DestReceiver *cairn_explain_receiver(const ExplainStmt *statement, DestReceiver *next);
 
 #endif

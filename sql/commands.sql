@@ -131,6 +131,33 @@ RESET default_table_access_method;
 CREATE FOREIGN TABLE farther () INHERITS (here) SERVER nowhere;
 ALTER FOREIGN TABLE far INHERIT here;
 
+-- EXPLAIN (ANALYZE) tells what cairn read and wrote, of prepared statements too and in every format; requests may include those of planning
+PREPARE one(integer) AS SELECT * FROM here WHERE id = $1;
+PREPARE another AS INSERT INTO here VALUES (30);
+PREPARE none AS SELECT 1;
+CREATE FUNCTION explained(command text) RETURNS SETOF text LANGUAGE plpgsql AS $$
+DECLARE
+    line text;
+BEGIN
+    FOR line IN EXECUTE command LOOP
+        RETURN NEXT regexp_replace(line, '(requests=|- Cairn Requests: )\d+', '\1N');
+    END LOOP;
+END $$;
+SET enable_seqscan = off;
+SELECT explained('EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) EXECUTE one(1)');
+SELECT explained('EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) EXECUTE another');
+SELECT explained('EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) EXECUTE none');
+SELECT explained('EXPLAIN (COSTS OFF) EXECUTE one(1)');
+SELECT explained('EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) CREATE TABLE made USING heap AS EXECUTE one(2)');
+SELECT explained('EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) CREATE TABLE made_too USING heap AS SELECT * FROM here WHERE id = 2');
+SELECT (plan::jsonb -> 1) - 'Cairn Requests' FROM explained('EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE one(1)') plan;
+SELECT (plan::jsonb -> 1) - 'Cairn Requests' FROM explained('EXPLAIN (ANALYZE, FORMAT JSON) SELECT * FROM here WHERE id = 1') plan;
+SELECT xpath('/e:explain/e:Cairn/e:Cairn-Items-Read/text()', plan::xml, '{{e,http://www.postgresql.org/2009/explain}}') FROM explained('EXPLAIN (ANALYZE, FORMAT XML) EXECUTE one(1)') plan;
+SELECT substring(plan FROM '- Cairn.*') FROM explained('EXPLAIN (ANALYZE, FORMAT YAML) EXECUTE one(1)') plan;
+EXPLAIN (ANALYZE) EXECUTE no_such_statement;
+RESET enable_seqscan;
+DEALLOCATE ALL;
+
 -- two-phase commit: not of items
 BEGIN;
 INSERT INTO here VALUES (20);
