@@ -4,8 +4,7 @@
  * Happy path: the table is opened and locked, the caller may do what the equivalent SQL would need, the descriptor is
  * copied for the call.
  *
- * Failure modes: null where a value is needed (22004), no privilege (42501), row security that applies to the caller
- * (0A000: its policies cannot be evaluated here yet, and are never skipped), rewrite rules (0A000), a read-only
+ * Failure modes: null where a value is needed (22004), no privilege (42501), rewrite rules (0A000), a read-only
  * transaction (25006).
  */
 #include "cairn_item_parts.h"

@@ -1,9 +1,9 @@
 /*
  * jsonb values as values of columns.
  *
- * Happy path: boolean, number, string and binary columns without typmod or domain take their value as it is. All others
- * go through jsonb_populate_record on the table's row type, which knows arrays, composites, typmods and domains as SQL
- * does.
+ * Happy path: boolean, number, string and binary columns without typmod or domain take their value as it is. Other
+ * scalars go through the input of their column's type, arrays and objects through jsonb_populate_record on the table's
+ * row type, which knows arrays, composites, typmods and domains as SQL does.
  *
  * Failure modes: another kind of value (42804), a number that is no whole number or out of the column's range (22003),
  * whatever the type's input raises.
@@ -165,9 +165,8 @@ static Datum unasked_row(const CairnItemCall *call)
     return heap_copy_tuple_as_datum(heap_form_tuple(descriptor, values, nulls), descriptor);
 }
 
-/* A row of the table's type from an object of some columns; the others are NULL, checked by their domains if
- * `ask_absent`. */
-static HeapTupleHeader populate(const CairnItemCall *call, JsonbPair *pairs, int count, bool ask_absent)
+/* A row of the table's type from an object of some columns; the others are NULL. */
+static HeapTupleHeader populate(const CairnItemCall *call, JsonbPair *pairs, int count)
 {
     Oid row_type = call->relation->rd_rel->reltype;
     LOCAL_FCINFO(fcinfo, 2);
@@ -181,8 +180,8 @@ static HeapTupleHeader populate(const CairnItemCall *call, JsonbPair *pairs, int
                                              InvalidOid, COERCE_EXPLICIT_CALL),
                        &function);
     InitFunctionCallInfoData(*fcinfo, &function, 2, InvalidOid, NULL, NULL);
-    fcinfo->args[0].isnull = ask_absent;
-    fcinfo->args[0].value = ask_absent ? (Datum) 0 : unasked_row(call);
+    fcinfo->args[0].isnull = false;
+    fcinfo->args[0].value = unasked_row(call);
     fcinfo->args[1].isnull = false;
     fcinfo->args[1].value = cairn_jsonb_object(pairs, count);
     result = FunctionCallInvoke(fcinfo);
@@ -251,15 +250,24 @@ Datum cairn_input_typed(const CairnItemCall *call, const CairnColumn *column, Js
         }
     }
     add_pair(call, column, value, &pair, &count);
-    row = populate(call, &pair, count, false);
+    row = populate(call, &pair, count);
     take_column(call, row, column->number, &result, null);
     cairn_input_leave(&context);
     return result;
 }
 
-static bool is_domain(const CairnItemCall *call, const CairnColumn *column)
+/* A domain may refuse NULL. */
+static void check_absent(const CairnItemCall *call, const CairnColumn *column)
 {
-    return TupleDescAttr(RelationGetDescr(call->relation), column->number - 1)->atttypid != column->type;
+    Oid type = TupleDescAttr(RelationGetDescr(call->relation), column->number - 1)->atttypid;
+    CairnInputContext context;
+    const char *name = cairn_item_column_name(call, column->number);
+
+    if (type == column->type)
+        return;
+    cairn_input_enter(&context, call, name, (int) strlen(name));
+    domain_check((Datum) 0, true, type, NULL, CurrentMemoryContext);
+    cairn_input_leave(&context);
 }
 
 /* Tags and numbers of a named attribute, before SQL sees it as part of the catch-all column. */
@@ -275,23 +283,21 @@ static void check_named(const CairnItemCall *call, JsonbPair *pair)
 void cairn_input_values(const CairnItemCall *call, CairnItemInput *input, bool all)
 {
     CairnTable *table = call->table;
-    JsonbPair *pairs = palloc((Size) table->column_count * sizeof(JsonbPair));
-    bool domains = false;
-    int count = 0;
-    HeapTupleHeader row;
 
     for (int i = 0; i < table->column_count; i++) {
         const CairnColumn *column = &table->columns[i];
 
         if (column->dropped || column->key_position || column->number == table->attributes_number)
             continue;
-        domains = domains || (is_domain(call, column) && !column->generated);
-        if (!input->present[i])
+        if (!input->present[i]) {
+            if (!column->generated)
+                check_absent(call, column);
             continue;
+        }
         cairn_item_refuse_generated(call, column);
         cairn_input_check_kind(call, column, &input->columns[i]);
         if (!column->is_plain)
-            add_pair(call, column, &input->columns[i], pairs, &count);
+            input->values[i] = cairn_input_typed(call, column, &input->columns[i], &input->nulls[i]);
         else if (all && (input->columns[i].type != jbvNull || column->codec == CAIRN_CODEC_JSONB)) {
             CairnInputContext context;
             const char *name = cairn_item_column_name(call, column->number);
@@ -301,18 +307,6 @@ void cairn_input_values(const CairnItemCall *call, CairnItemInput *input, bool a
             input->nulls[i] = false;
             cairn_input_leave(&context);
         }
-    }
-    if (count > 0 || domains) {
-        /* Keys come along, as their domains would refuse NULL. */
-        for (int i = 0; i < table->key_count; i++)
-            if (is_domain(call, &table->columns[table->key[i].number - 1]))
-                add_pair(call, &table->columns[table->key[i].number - 1], &input->columns[table->key[i].number - 1],
-                         pairs, &count);
-        cairn_jsonb_sort(pairs, count);
-        row = populate(call, pairs, count, true);
-        for (int i = 0; i < table->column_count; i++)
-            if (!table->columns[i].dropped && !table->columns[i].is_plain && !table->columns[i].key_position)
-                take_column(call, row, (AttrNumber) (i + 1), &input->values[i], &input->nulls[i]);
     }
     if (all && table->attributes_number &&
         (input->named_count > 0 ||

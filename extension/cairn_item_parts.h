@@ -31,8 +31,7 @@ typedef struct CairnItemCall {
 
 /*
  * Open the table in argument 0, lock it as `needs` asks (reading or writing), check the caller's privileges, row
- * security and read-only transactions. Errors: 22004, 42P01, 42809, 55000, 42501, 25006, 0A000 (row security applies to
- * the caller).
+ * security and read-only transactions. Errors: 22004, 42P01, 42809, 55000, 42501, 25006, 0A000 (rewrite rules).
  */
 void cairn_item_begin(CairnItemCall *call, FunctionCallInfo fcinfo, const char *action, AclMode needs);
 void cairn_item_end(CairnItemCall *call);

@@ -362,6 +362,34 @@ void cairn_row_write_null(const CairnColumn *column, StringInfo out, struct wire
     }
 }
 
+/* Where in a row a jsonb value is that the item model cannot hold. */
+typedef struct RowPlace {
+    ErrorContextCallback callback;
+    Relation relation;
+    AttrNumber column;
+} RowPlace;
+
+static void tell_place(void *argument)
+{
+    const RowPlace *place = argument;
+
+    errcontext("column \"%s\" of table %s", column_name(place->relation, place->column),
+               cairn_table_name(place->relation));
+}
+
+static void enter_place(RowPlace *place, Relation relation, AttrNumber column)
+{
+    place->callback = (ErrorContextCallback){error_context_stack, tell_place, place};
+    place->relation = relation;
+    place->column = column;
+    error_context_stack = &place->callback;
+}
+
+static void leave_place(const RowPlace *place)
+{
+    error_context_stack = place->callback.previous;
+}
+
 /* The catch-all column's object, or NULL if there are no members to store. */
 static Jsonb *attributes_object(Relation relation, const CairnTable *table, Datum value)
 {
@@ -445,6 +473,7 @@ void cairn_row_item_as(Relation relation, CairnTable *table, const Datum *values
     struct wire_writer w = cairn_buffer_writer(out, 1024);
     struct wire_item_builder builder;
     Jsonb *named = NULL;
+    RowPlace place;
 
     wire_item_begin(&builder, &w, 0, 0, 0);
     for (int i = 0; i < table->column_count; i++) {
@@ -461,11 +490,16 @@ void cairn_row_item_as(Relation relation, CairnTable *table, const Datum *values
         } else if (!attributes) {
             cairn_buffer_reserve(out, &w, 16);
             wire_item_add_declared(&builder, (uint32) (i + 1));
+            enter_place(&place, relation, column->number);
             cairn_row_write_value(column, values[i], out, &w);
+            leave_place(&place);
         }
     }
-    if (named)
+    if (named) {
+        enter_place(&place, relation, table->attributes_number);
         write_named(relation, table, named, &builder, out, &w);
+        leave_place(&place);
+    }
     cairn_row_finish_item(relation, &builder, out, &w);
 }
 
