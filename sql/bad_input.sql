@@ -84,16 +84,25 @@ SELECT put_told('{"p": "x", "s": 1, "num": 1234567890123456789012345678901234567
 SELECT put_told('{"p": "x", "s": 1, "v": 123456789012345678901234567890123456789}');
 SELECT put_told('{"p": "x", "s": 1, "v": [1e126]}');
 SELECT put_told('{"p": "x", "s": 1, "v": ' || repeat('[', 33) || repeat(']', 33) || '}');
+SELECT put_told('{"p": "x", "s": 1, "v": ' || repeat('[', 32) || repeat(']', 32) || '}');
+SELECT put_told('{"p": "x", "s": 1, "v": ' || repeat('{"m": ', 33) || 'null' || repeat('}', 34));
+SELECT told(format('INSERT INTO bad (p, s, attributes) VALUES (''x'', 9, %L)', '{"v": ' || repeat('[', 33) || repeat(']', 33) || '}'));
+SELECT told(format('INSERT INTO bad (p, s, attributes) VALUES (''x'', 9, %L)', x)) FROM unnest(ARRAY['[]', '1', '{"p": 1}', '{"v": {"$XX": 1}}']) x;
+SELECT told($$INSERT INTO bad (p, s) VALUES ('', 9)$$);
+SELECT told(format('INSERT INTO bad (p, s) VALUES (%L, 9)', repeat('k', 2049)));
 SELECT put_told('{"p": "x", "s": 1, "v": {"$SS": []}}');
 SELECT told($$SELECT cairn.put_item('bad', '{"p": "x", "s": 1, "v": NaN}')$$);
 SELECT told($$SELECT cairn.put_item('bad', convert_from('\x7b2270223a22ff227d', 'UTF8')::jsonb)$$);
 SELECT told($$SELECT cairn.put_item('bad', '{"p": "\u0000", "s": 1}')$$);
+SELECT told($$SELECT cairn.put_item('bad', E'{"p": "\xff", "s": 1}')$$);
 
 -- numeric keys
 SELECT cairn.create_table('by_number', 'id N');
 SELECT told('SELECT cairn.put_item(''by_number'', ''{"id": 123456789012345678901234567890123456789}'')');
 SELECT told('SELECT cairn.put_item(''by_number'', ''{"id": {"$N": "NaN"}}'')');
 SELECT told('SELECT cairn.put_item(''by_number'', ''{"id": "1"}'')');
+SELECT told(format('INSERT INTO by_number VALUES (%L)', x)) FROM unnest(ARRAY['NaN', '-Infinity', repeat('9', 39), '1e127']) x;
+SELECT * FROM by_number WHERE id IN ('NaN', repeat('9', 39)::numeric);
 
 -- conditions, updates, choices
 SELECT told(format('SELECT cairn.put_item(''bad'', ''{"p": "x", "s": 1}'', %L)', x))
@@ -128,6 +137,12 @@ CREATE TABLE keyless (p text) USING cairn;
 CREATE TABLE no_catch_all (p text COLLATE "C" PRIMARY KEY) USING cairn;
 SELECT told(format('SELECT cairn.get_item(%L, ''{"p": "x"}'')', x)) FROM unnest(ARRAY['heap_table', 'some_view', 'heap_table_pkey', 'no_such_table', 'keyless']) x;
 SELECT told($$SELECT cairn.get_item(99999999::oid::regclass, '{"p": "x"}')$$);
+CREATE TABLE short_lived (p text COLLATE "C" PRIMARY KEY) USING cairn;
+PREPARE reads AS SELECT cairn.get_item('short_lived', '{"p": "x"}');
+EXECUTE reads;
+DROP TABLE short_lived;
+EXECUTE reads;
+DEALLOCATE reads;
 SELECT told($$SELECT cairn.put_item('no_catch_all', '{"p": "x", "other": 1}')$$);
 SELECT told($$SELECT cairn.update_item('no_catch_all', '{"p": "x"}', '{"other": 1}')$$);
 SELECT told($$SELECT cairn.put_item('no_catch_all', '{"p": "x"}', '{"attribute_exists": "other"}')$$);

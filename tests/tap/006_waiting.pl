@@ -89,6 +89,27 @@ pass('and a write when its outcome is known');
 is($node->safe_psql('postgres', $GET), '{"k": "a", "v": 5}', 'others find what it wrote');
 is($node->safe_psql('postgres', 'SELECT locks, transactions FROM cairn.storage'), '0|0', 'no lock stays behind');
 
+# ---- the table is dropped, or loses its shape, while a call waits for it ----
+
+$node->safe_psql('postgres', 'CREATE TABLE going (k text COLLATE "C" PRIMARY KEY, v integer) USING cairn');
+for my $case (
+    [ 'DROP TABLE going', '42P01', qr/was dropped after the name was looked up|does not exist/ ],
+    [ 'ALTER TABLE going ADD COLUMN w integer NOT NULL', '23502', qr/null value in column "w"/ ]) {
+    my ($change, $state, $said) = @$case;
+    $node->safe_psql('postgres', 'CREATE TABLE IF NOT EXISTS going (k text COLLATE "C" PRIMARY KEY, v integer) USING cairn');
+    my $changer = session($node);
+    my $waiter  = session($node);
+    $changer->query("BEGIN; $change");
+    send_sql($waiter, q{SELECT cairn.put_item('going', '{"k": "a", "v": 1}');});
+    wait_for_wait($node, $waiter, 'Lock');
+    $changer->query('COMMIT');
+    my (undef, $message) = receive($waiter);
+    is(state_of($message), $state, "$change: a call that waited gets an error");
+    like($message, $said, "$change: that says why");
+    $changer->quit;
+    $waiter->quit;
+}
+
 # ---- the postmaster dies ----
 
 $reader = session($node);
