@@ -135,8 +135,7 @@ static bool key_equals(const CairnItemCall *call, const CairnColumn *column, Jso
     for (int i = 0; i < count; i++)
         values[i] = key->values[call->table->key[i].number - 1];
     size = cairn_row_key_prefix(call->relation, call->table, values, count, encoded);
-    values[count - 1] =
-        column->is_plain ? cairn_input_plain(column, value) : cairn_input_typed(call, column, value, &null);
+    values[count - 1] = cairn_input_datum(call, column, value, &null);
     other = null ? 0 : cairn_row_key_prefix(call->relation, call->table, values, count, encoded + WIRE_KEY_MAX);
     return size == other && memcmp(encoded, encoded + WIRE_KEY_MAX, size) == 0;
 }

@@ -256,6 +256,21 @@ Datum cairn_input_typed(const CairnItemCall *call, const CairnColumn *column, Js
     return result;
 }
 
+Datum cairn_input_datum(const CairnItemCall *call, const CairnColumn *column, JsonbValue *value, bool *null)
+{
+    CairnInputContext context;
+    const char *name = cairn_item_column_name(call, column->number);
+    Datum result;
+
+    if (!column->is_plain)
+        return cairn_input_typed(call, column, value, null);
+    cairn_input_enter(&context, call, name, (int) strlen(name));
+    result = cairn_input_plain(column, value);
+    cairn_input_leave(&context);
+    *null = false;
+    return result;
+}
+
 /* A domain may refuse NULL. */
 static void check_absent(const CairnItemCall *call, const CairnColumn *column)
 {
@@ -296,17 +311,8 @@ void cairn_input_values(const CairnItemCall *call, CairnItemInput *input, bool a
         }
         cairn_item_refuse_generated(call, column);
         cairn_input_check_kind(call, column, &input->columns[i]);
-        if (!column->is_plain)
-            input->values[i] = cairn_input_typed(call, column, &input->columns[i], &input->nulls[i]);
-        else if (all && (input->columns[i].type != jbvNull || column->codec == CAIRN_CODEC_JSONB)) {
-            CairnInputContext context;
-            const char *name = cairn_item_column_name(call, column->number);
-
-            cairn_input_enter(&context, call, name, (int) strlen(name));
-            input->values[i] = cairn_input_plain(column, &input->columns[i]);
-            input->nulls[i] = false;
-            cairn_input_leave(&context);
-        }
+        if (!column->is_plain || (all && (input->columns[i].type != jbvNull || column->codec == CAIRN_CODEC_JSONB)))
+            input->values[i] = cairn_input_datum(call, column, &input->columns[i], &input->nulls[i]);
     }
     if (all && table->attributes_number &&
         (input->named_count > 0 ||

@@ -181,16 +181,7 @@ Size cairn_input_key(const CairnItemCall *call, CairnItemInput *input, uint8 *ke
                             errdetail("The column has type %s.", format_type_be(column->type)),
                             errtablecol(call->relation, column->number)));
         cairn_input_check_kind(call, column, &input->columns[at]);
-        if (column->is_plain) {
-            CairnInputContext context;
-            const char *name = cairn_item_column_name(call, column->number);
-
-            cairn_input_enter(&context, call, name, (int) strlen(name));
-            input->values[at] = cairn_input_plain(column, &input->columns[at]);
-            input->nulls[at] = false;
-            cairn_input_leave(&context);
-        } else
-            input->values[at] = cairn_input_typed(call, column, &input->columns[at], &input->nulls[at]);
+        input->values[at] = cairn_input_datum(call, column, &input->columns[at], &input->nulls[at]);
     }
     return cairn_row_key(call->relation, call->table, input->values, input->nulls, key);
 }

@@ -81,6 +81,8 @@ bool cairn_input_kind_fits(const CairnColumn *column, const JsonbValue *value);
 Datum cairn_input_plain(const CairnColumn *column, JsonbValue *value);
 /* A value of one column by its type's own input, typmod and domain included; *null as the type sees it. */
 Datum cairn_input_typed(const CairnItemCall *call, const CairnColumn *column, JsonbValue *value, bool *null);
+/* One of the two. */
+Datum cairn_input_datum(const CairnItemCall *call, const CairnColumn *column, JsonbValue *value, bool *null);
 /* Append one column's value as attribute. */
 void cairn_input_write(const CairnItemCall *call, const CairnColumn *column, JsonbValue *value, StringInfo out,
                        struct wire_writer *w);

@@ -198,7 +198,7 @@ static Datum key_datum(const ItemScan *scan, int index, JsonbValue *value)
                         errmsg("key attribute \"%s\" of table %s cannot have this value",
                                cairn_item_column_name(call, column->number), cairn_table_name(call->relation))));
     cairn_input_check_kind(call, column, value);
-    datum = column->is_plain ? cairn_input_plain(column, value) : cairn_input_typed(call, column, value, &null);
+    datum = cairn_input_datum(call, column, value, &null);
     if (null)
         ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
                         errmsg("key attribute \"%s\" must not be null", cairn_item_column_name(call, column->number))));

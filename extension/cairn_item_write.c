@@ -171,19 +171,6 @@ static void write_one(CairnItemCall *call, struct wire_write_op *op, CairnItemIn
     cairn_item_write(call, op, 1, images);
 }
 
-static Datum finish(CairnItemCall *call, FunctionCallInfo fcinfo, struct wire_span key, ReturnValues returns,
-                    const CairnItemImages *images)
-{
-    Datum result = (Datum) 0;
-
-    if (returns == RETURN_NONE)
-        fcinfo->isnull = true;
-    else
-        result = cairn_item_result(call, fcinfo, key, returns == RETURN_OLD ? images->old : images->new_item);
-    cairn_item_end(call);
-    return result;
-}
-
 /* A numeric key keeps its scale beside the key: an update that creates the item must write it, which only the SQL way
  * does. */
 static bool key_has_scale(const CairnItemCall *call, const CairnItemInput *input)
@@ -198,74 +185,80 @@ static bool key_has_scale(const CairnItemCall *call, const CairnItemInput *input
 
 /* --- the functions --- */
 
-Datum cairn_put_item(PG_FUNCTION_ARGS)
-{
+/* One call of put_item, delete_item or update_item. */
+typedef struct SingleWrite {
     CairnItemCall call;
     CairnItemInput input;
     CairnItemTerms terms;
     CairnItemImages images;
-    StringInfoData item;
-    struct wire_write_op op = {.kind = WIRE_WRITE_PUT};
-    uint8 *key = palloc(WIRE_KEY_MAX);
-    ReturnValues returns = return_values(fcinfo, 3, false);
-    bool reads = !PG_ARGISNULL(2) || returns != RETURN_NONE;
+    struct wire_write_op op;
+    ReturnValues returns;
+    uint8 key[WIRE_KEY_MAX];
+} SingleWrite;
 
-    cairn_item_begin(&call, fcinfo, "put item", ACL_INSERT | ACL_UPDATE | (reads ? ACL_SELECT : 0));
-    cairn_input_split(&call, cairn_item_required(fcinfo, 1, "item"), "item", &input);
-    op.key = (struct wire_span){key, cairn_input_key(&call, &input, key)};
-    cairn_terms_begin(&terms);
-    cairn_terms_condition(&call, &terms, cairn_item_argument(fcinfo, 2), &input);
-    cairn_input_values(&call, &input, call.table->sql_way || terms.by_rules);
-    initStringInfo(&item);
-    if (!call.table->sql_way && !terms.by_rules) {
-        cairn_input_encode(&call, &input, &item);
-        op.argument = span_of(&item);
-        cairn_item_check_size(&call, op.key, op.argument);
+/* Table, key and condition, which is argument `condition_at` and return_values behind it. */
+static SingleWrite *begin_write(FunctionCallInfo fcinfo, enum wire_write_kind kind, const char *action, AclMode needs,
+                                int condition_at)
+{
+    SingleWrite *write = palloc0(sizeof(*write));
+    CairnItemCall *call = &write->call;
+    bool reads;
+
+    write->op.kind = kind;
+    write->returns = return_values(fcinfo, condition_at + 1, kind == WIRE_WRITE_UPDATE);
+    reads = !PG_ARGISNULL(condition_at) || write->returns != RETURN_NONE;
+    cairn_item_begin(call, fcinfo, action, needs | (reads ? ACL_SELECT : 0));
+    write->op.key.data = write->key;
+    write->op.key.size =
+        cairn_input_key_object(call, cairn_item_required(fcinfo, 1, kind == WIRE_WRITE_PUT ? "item" : "key"),
+                               kind == WIRE_WRITE_PUT, &write->input, write->key);
+    cairn_terms_begin(&write->terms);
+    cairn_terms_condition(call, &write->terms, cairn_item_argument(fcinfo, condition_at), &write->input);
+    return write;
+}
+
+static Datum end_write(FunctionCallInfo fcinfo, SingleWrite *write)
+{
+    Datum result = (Datum) 0;
+
+    write_one(&write->call, &write->op, &write->input, &write->terms, write->returns, &write->images);
+    if (write->returns == RETURN_NONE)
+        fcinfo->isnull = true;
+    else
+        result = cairn_item_result(&write->call, fcinfo, write->op.key,
+                                   write->returns == RETURN_OLD ? write->images.old : write->images.new_item);
+    cairn_item_end(&write->call);
+    return result;
+}
+
+Datum cairn_put_item(PG_FUNCTION_ARGS)
+{
+    SingleWrite *write = begin_write(fcinfo, WIRE_WRITE_PUT, "put item", ACL_INSERT | ACL_UPDATE, 2);
+    bool by_rules = write->call.table->sql_way || write->terms.by_rules;
+    StringInfoData item;
+
+    cairn_input_values(&write->call, &write->input, by_rules);
+    if (!by_rules) {
+        initStringInfo(&item);
+        cairn_input_encode(&write->call, &write->input, &item);
+        write->op.argument = span_of(&item);
+        cairn_item_check_size(&write->call, write->op.key, write->op.argument);
     }
-    write_one(&call, &op, &input, &terms, returns, &images);
-    return finish(&call, fcinfo, op.key, returns, &images);
+    return end_write(fcinfo, write);
 }
 
 Datum cairn_delete_item(PG_FUNCTION_ARGS)
 {
-    CairnItemCall call;
-    CairnItemInput input;
-    CairnItemTerms terms;
-    CairnItemImages images;
-    struct wire_write_op op = {.kind = WIRE_WRITE_DELETE};
-    uint8 *key = palloc(WIRE_KEY_MAX);
-    ReturnValues returns = return_values(fcinfo, 3, false);
-    bool reads = !PG_ARGISNULL(2) || returns != RETURN_NONE;
-
-    cairn_item_begin(&call, fcinfo, "delete item", ACL_DELETE | (reads ? ACL_SELECT : 0));
-    op.key = (struct wire_span){
-        key, cairn_input_key_object(&call, cairn_item_required(fcinfo, 1, "key"), false, &input, key)};
-    cairn_terms_begin(&terms);
-    cairn_terms_condition(&call, &terms, cairn_item_argument(fcinfo, 2), &input);
-    write_one(&call, &op, &input, &terms, returns, &images);
-    return finish(&call, fcinfo, op.key, returns, &images);
+    return end_write(fcinfo, begin_write(fcinfo, WIRE_WRITE_DELETE, "delete item", ACL_DELETE, 2));
 }
 
 Datum cairn_update_item(PG_FUNCTION_ARGS)
 {
-    CairnItemCall call;
-    CairnItemInput input;
-    CairnItemTerms terms;
-    CairnItemImages images;
-    struct wire_write_op op = {.kind = WIRE_WRITE_UPDATE};
-    uint8 *key = palloc(WIRE_KEY_MAX);
-    ReturnValues returns = return_values(fcinfo, 5, true);
-    bool reads = !PG_ARGISNULL(4) || returns != RETURN_NONE;
+    SingleWrite *write = begin_write(fcinfo, WIRE_WRITE_UPDATE, "update item", ACL_INSERT | ACL_UPDATE, 4);
 
-    cairn_item_begin(&call, fcinfo, "update item", ACL_INSERT | ACL_UPDATE | (reads ? ACL_SELECT : 0));
-    op.key = (struct wire_span){
-        key, cairn_input_key_object(&call, cairn_item_required(fcinfo, 1, "key"), false, &input, key)};
-    cairn_terms_begin(&terms);
-    cairn_terms_update(&call, &terms, cairn_item_argument(fcinfo, 2),
+    cairn_terms_update(&write->call, &write->terms, cairn_item_argument(fcinfo, 2),
                        PG_ARGISNULL(3) ? NULL : PG_GETARG_ARRAYTYPE_P(3));
-    cairn_terms_condition(&call, &terms, cairn_item_argument(fcinfo, 4), &input);
-    terms.by_rules = terms.by_rules || key_has_scale(&call, &input);
-    op.argument = span_of(&terms.update);
-    write_one(&call, &op, &input, &terms, returns, &images);
-    return finish(&call, fcinfo, op.key, returns, &images);
+    write->terms.by_rules = write->terms.by_rules || key_has_scale(&write->call, &write->input);
+    write->op.argument = span_of(&write->terms.update);
+    return end_write(fcinfo, write);
 }
