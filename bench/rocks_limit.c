@@ -4,7 +4,7 @@
  * rocks_limit DIRECTORY ITEMS SECONDS CACHE_MB WRITE_BUFFER_MB THREADS...
  *
  * Happy path: the benchmark's items (values.h) are put without a write-ahead log into a new store in DIRECTORY, with
- * the items store's options (sb_rocks.c), flushed and compacted. Then, for each of THREADS, so many threads get
+ * the items store's options (sb_rocks_options.c), flushed and compacted. Then, for each of THREADS, so many threads get
  * uniformly chosen items for SECONDS. Then, for each of THREADS as batch size, one thread writes batches of so many new
  * items, each batch synced to the write-ahead log: what so many clients could reach who share each sync. It prints one
  * line per measurement, separated by tabs: operation, threads or batch size, operations per second, median and 99th

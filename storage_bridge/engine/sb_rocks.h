@@ -1,5 +1,5 @@
 /*
- * sb_store on RocksDB. The only file that includes rocksdb/c.h is sb_rocks.c.
+ * sb_store on RocksDB. Only sb_rocks_internal.h includes rocksdb/c.h.
  */
 #ifndef SB_ROCKS_H
 #define SB_ROCKS_H

@@ -6,7 +6,7 @@
  * version, or a transaction id while that is undecided) + item
  *
  * An interface, so that the simulator can swap in a store in memory that falls back to its last flush. The real one, on
- * RocksDB, is sb_rocks_open() (sb_rocks.h); only sb_rocks.c includes rocksdb/c.h.
+ * RocksDB, is sb_rocks_open() (sb_rocks.h).
  *
  * Durability: batches become durable by `flush` (atomically across both families), or when the store flushes by itself;
  * nothing is durable before. `persisted` reads what would survive. A clean close makes all durable.

@@ -15,7 +15,8 @@ layering() {
             case $header in
             postgres.h | fmgr.h | miscadmin.h | pgstat.h | funcapi.h | access/* | storage/* | utils/* | executor/* | postmaster/* | catalog/* | nodes/* | commands/* | libpq/* | lib/* | optimizer/* | parser/* | tcop/* | replication/*)
                 [ "$postgres" = yes ] || say "$file includes the Postgres header $header" ;;
-            rocksdb/c.h) [ "$file" = storage_bridge/engine/sb_rocks.c ] || say "$file includes rocksdb/c.h, only sb_rocks.c may" ;;
+            rocksdb/c.h) [ "$file" = storage_bridge/engine/sb_rocks_internal.h ] || say "$file includes rocksdb/c.h, only sb_rocks_internal.h may" ;;
+            sb_rocks_internal.h) [[ $file == storage_bridge/engine/sb_rocks*.c ]] || say "$file includes sb_rocks_internal.h, only sb_rocks*.c may" ;;
             raft.h | libpq-fe.h) say "$file includes $header" ;;
             pthread.h) [ "$threads" = yes ] || say "$file includes pthread.h" ;;
             sb_server.h) [[ $file == storage_bridge/engine/* || $file == extension/cairn_storage_main.c ]] || say "$file includes sb_server.h, only cairn_storage_main.c may" ;;

@@ -1,0 +1,64 @@
+/* Small things that all of sb_rocks*.c need: stored keys, errors, properties. See sb_rocks_internal.h. */
+#include "sb_rocks_internal.h"
+
+const uint8_t sb_rocks_prefixes[SB_FAMILY_COUNT] = {1, 2};
+
+void sb_rocks_key(enum sb_family family, struct wire_span key, struct sb_rocks_key *out)
+{
+    size_t size = key.size < sizeof(out->data) - 1 ? key.size : sizeof(out->data) - 1;
+
+    out->data[0] = (char) sb_rocks_prefixes[family];
+    memcpy(out->data + 1, sb_rocks_chars(key), size);
+    out->size = 1 + size;
+}
+
+void sb_rocks_key_end(enum sb_family family, struct wire_span high, struct sb_rocks_key *out)
+{
+    sb_rocks_key(family, high, out);
+    if (high.size == 0)
+        out->data[0]++;
+}
+
+static bool begins(const char *text, const char *with)
+{
+    return strncmp(text, with, strlen(with)) == 0;
+}
+
+static int code_of(const char *text)
+{
+    if (begins(text, "Corruption"))
+        return WIRE_E_CORRUPT;
+    if (begins(text, "Result incomplete"))
+        return WIRE_E_WOULD_BLOCK;
+    if (strstr(text, "No space left") || strstr(text, "Space limit reached"))
+        return WIRE_E_DISK_FULL;
+    if (strstr(text, "Memory limit reached"))
+        return WIRE_E_NOMEM;
+    if (begins(text, "Shutdown in progress"))
+        return WIRE_E_STOPPING;
+    if (begins(text, "Invalid argument") || begins(text, "Not implemented"))
+        return WIRE_E_CONFIG;
+    return WIRE_E_IO;
+}
+
+int sb_rocks_take_error(char *text, struct sb_fault *fault)
+{
+    int code = code_of(text);
+
+    if (code != WIRE_E_WOULD_BLOCK)
+        sb_fault_set(fault, code, "%s", text);
+    rocksdb_free(text);
+    return code;
+}
+
+int sb_rocks_no_memory(struct sb_fault *fault)
+{
+    return sb_fault_set(fault, WIRE_E_NOMEM, "out of memory in the items store");
+}
+
+uint64_t sb_rocks_property(struct sb_rocks *r, const char *name)
+{
+    uint64_t value = 0;
+
+    return rocksdb_property_int(r->db, name, &value) == 0 ? value : 0;
+}

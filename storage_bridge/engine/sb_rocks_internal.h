@@ -1,0 +1,84 @@
+/*
+ * The items store on RocksDB from within: what its files share, and the only place that includes rocksdb/c.h.
+ *
+ *   sb_rocks.c           open, reads, writes, sizes, close
+ *   sb_rocks_options.c   options of the database, and why they are as they are
+ *   sb_rocks_iterator.c  views and iterators
+ *   sb_rocks_compact.c   the end of history: horizon, compaction filter, compactions on demand
+ *   sb_rocks_error.c     stored keys, and RocksDB's errors as ours
+ */
+#ifndef SB_ROCKS_INTERNAL_H
+#define SB_ROCKS_INTERNAL_H
+
+#include <rocksdb/c.h>
+#include <stdatomic.h>
+
+#include "sb_rocks.h"
+
+#define SB_ROCKS_KEY_MAX (1 + SB_STORE_KEY_MAX)
+
+/* Of each family, the first byte of its stored keys. Changing it changes the format of the directory. */
+extern const uint8_t sb_rocks_prefixes[SB_FAMILY_COUNT];
+
+/* The prefix and a key, cut off one byte behind the longest key there is: that changes no comparison with a key in the
+ * store. */
+struct sb_rocks_key {
+    size_t size;
+    char data[SB_ROCKS_KEY_MAX + 1];
+};
+
+struct sb_rocks {
+    rocksdb_t *db;
+    rocksdb_column_family_handle_t *family; /* the default one, which batched multi-get asks for */
+    rocksdb_options_t *options;
+    rocksdb_cache_t *cache;
+    rocksdb_ratelimiter_t *limiter;
+    rocksdb_compactionfilter_t *filter;
+    rocksdb_readoptions_t *read_all;
+    rocksdb_readoptions_t *read_memory;
+    rocksdb_readoptions_t *read_persisted;
+    rocksdb_writeoptions_t *write_plain;
+    rocksdb_flushoptions_t *flush_wait;
+    rocksdb_compactoptions_t *compact[SB_FAMILY_COUNT];
+    rocksdb_writebatch_t *batch; /* the writing thread's */
+    _Atomic uint64_t horizon;
+};
+
+struct sb_rocks_view {
+    const rocksdb_snapshot_t *snapshot;
+    rocksdb_readoptions_t *read;
+};
+
+/* sb_rocks_error.c */
+
+void sb_rocks_key(enum sb_family family, struct wire_span key, struct sb_rocks_key *out);
+/* The stored end of a range that ends before `high`, or with the family if that is empty. */
+void sb_rocks_key_end(enum sb_family family, struct wire_span high, struct sb_rocks_key *out);
+/* Never NULL, as RocksDB wants it. */
+static inline const char *sb_rocks_chars(struct wire_span span)
+{
+    return span.size > 0 ? (const char *) span.data : "";
+}
+/* Takes over `text`, RocksDB's. That data is not in memory is an answer, not a fault. */
+int sb_rocks_take_error(char *text, struct sb_fault *fault);
+int sb_rocks_no_memory(struct sb_fault *fault);
+/* A number that RocksDB tells by name; 0 if it does not. */
+uint64_t sb_rocks_property(struct sb_rocks *r, const char *name);
+
+/* sb_rocks_options.c: make all option objects, and the cache and the filter they name; the tree's, with the compression
+ * of its lowest level. */
+void sb_rocks_options_set(struct sb_rocks *r, const struct sb_rocks_options *options);
+void sb_rocks_options_tree(const struct sb_rocks_options *options, rocksdb_options_t *o, int bottom);
+
+/* sb_rocks_iterator.c: of struct sb_store */
+int sb_rocks_view_open(void *self, void **view, struct sb_fault *fault);
+void sb_rocks_view_close(void *self, void *view);
+int sb_rocks_iterate(void *self, void *view, enum sb_family family, struct wire_span low, struct wire_span high,
+                     struct sb_iterator **out, struct sb_fault *fault);
+
+/* sb_rocks_compact.c: the filter, and of struct sb_store */
+rocksdb_compactionfilter_t *sb_rocks_filter_make(struct sb_rocks *r);
+void sb_rocks_set_horizon(void *self, uint64_t version);
+int sb_rocks_compact(void *self, struct wire_span low, struct wire_span high, struct sb_fault *fault);
+
+#endif
