@@ -128,13 +128,6 @@ static void close_operations(struct evaluation *e)
     sb_buffer_close(&e->body);
 }
 
-static bool key_belongs(struct wire_span key, uint64_t storage_id)
-{
-    struct wire_reader r = wire_reader_of(key.data, key.size);
-
-    return storage_id != 0 && wire_read_u64(&r) == storage_id;
-}
-
 static int read_operations(struct evaluation *e)
 {
     struct wire_reader body = e->request->body;
@@ -156,7 +149,7 @@ static int read_operations(struct evaluation *e)
         int status = wire_write_op_read(&body, op);
 
         e->detail = (uint32_t) i;
-        if (status == WIRE_OK && !key_belongs(op->key, e->request->storage_id))
+        if (status == WIRE_OK && !wire_key_belongs(op->key, e->request->storage_id))
             status = WIRE_E_NO_STORAGE;
         if (status == WIRE_OK && bare && (op->kind == WIRE_WRITE_LOCK || op->flags & WIRE_HAS_OVERLAY))
             status = WIRE_E_BAD_FORMAT;

@@ -200,14 +200,6 @@ static int append_span(struct sb_buffer *out, struct wire_span span)
     return status == WIRE_OK ? sb_buffer_append(out, span.data, span.size) : status;
 }
 
-static bool key_belongs(struct wire_span key, uint64_t storage_id)
-{
-    struct wire_reader r = wire_reader_of(key.data, key.size);
-
-    return key.size >= WIRE_KEY_PREFIX_SIZE && key.size <= WIRE_KEY_MAX && storage_id != 0 &&
-           wire_read_u64(&r) == storage_id;
-}
-
 /* *wait_for: with WIRE_E_WOULD_BLOCK. */
 static int read_get(struct sb_reader *reader, const struct wire_request *request, uint64_t snapshot,
                     struct sb_buffer *out, uint32_t *detail, uint64_t *wait_for, struct sb_fault *fault)
@@ -225,7 +217,7 @@ static int read_get(struct sb_reader *reader, const struct wire_request *request
         *detail = (uint32_t) i;
         if (body.failed)
             status = WIRE_E_SHORT_INPUT;
-        else if (!key_belongs(key, request->storage_id))
+        else if (!wire_key_belongs(key, request->storage_id))
             status = WIRE_E_NO_STORAGE;
         else {
             item.size = 0;

@@ -46,6 +46,16 @@ void wire_key_write_prefix(struct wire_writer *w, uint64_t storage_id, uint16_t 
     memcpy(at + sizeof(storage), &index, sizeof(index));
 }
 
+bool wire_key_belongs(struct wire_span key, uint64_t storage_id)
+{
+    struct wire_reader r = wire_reader_of(key.data, key.size);
+    uint64_t found;
+    uint16_t index_id;
+
+    return key.size <= WIRE_KEY_MAX && storage_id != 0 && wire_key_read_prefix(&r, &found, &index_id) == WIRE_OK &&
+           found == storage_id;
+}
+
 static void write_tagged_64(struct wire_writer *w, enum wire_key_type type, int64_t value)
 {
     uint8_t *at = wire_write_room(w, 1 + sizeof(uint64_t));

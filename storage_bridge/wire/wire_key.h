@@ -48,6 +48,10 @@ struct wire_key_value {
 
 void wire_key_write_prefix(struct wire_writer *w, uint64_t storage_id, uint16_t index_id);
 
+/* Does a key that a client sent lie in this storage, whole prefix and at most WIRE_KEY_MAX bytes? Nothing lies in
+ * storage 0, which is the group's own. */
+bool wire_key_belongs(struct wire_span key, uint64_t storage_id);
+
 /* Append one column. Errors: WIRE_E_NUMBER_DIGITS, WIRE_E_NUMBER_RANGE, WIRE_E_NUMBER_NOT_FINITE, WIRE_E_BAD_FORMAT (type, UUID size), WIRE_E_SHORT_BUFFER. */
 int wire_key_write_column(struct wire_writer *w, const struct wire_key_value *value);
 

@@ -687,6 +687,28 @@ static void test_key_prefix(void **state)
     assert_int_equal(index_id, 0x090a);
 }
 
+static void test_key_belongs(void **state)
+{
+    uint8_t *key = calloc(1, WIRE_KEY_MAX + 1);
+    struct wire_writer w = wire_writer_of(key, WIRE_KEY_MAX + 1);
+    const struct wire_span whole = {key, WIRE_KEY_MAX};
+
+    (void) state;
+    assert_non_null(key);
+    wire_key_write_prefix(&w, 0, 0);
+    assert_false(wire_key_belongs(whole, 0)); /* the group's own */
+    w.size = 0;
+    wire_key_write_prefix(&w, 7, 3);
+    assert_true(wire_key_belongs(whole, 7));
+    assert_false(wire_key_belongs(whole, 8));
+    assert_false(wire_key_belongs(whole, 0));
+    assert_true(wire_key_belongs((struct wire_span){key, WIRE_KEY_PREFIX_SIZE}, 7));
+    for (size_t size = 0; size < WIRE_KEY_PREFIX_SIZE; size++)
+        assert_false(wire_key_belongs((struct wire_span){key, size}, 7));
+    assert_false(wire_key_belongs((struct wire_span){key, WIRE_KEY_MAX + 1}, 7));
+    free(key);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -705,6 +727,7 @@ int main(void)
         cmocka_unit_test(test_prefix_end_of_fixed_bytes),
         cmocka_unit_test(test_column_prefix_of_other_types),
         cmocka_unit_test(test_key_prefix),
+        cmocka_unit_test(test_key_belongs),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
