@@ -3,8 +3,8 @@
  * when the log has grown past its size; the horizon, as writes and retention move it; the room left on disk.
  *
  * Writes are refused before the disk is full, because RocksDB does not take that well: as Debian builds it, with
- * assertions, a flush that finds no room ends the process. What is kept free lets it flush what it holds in memory;
- * compactions may need more.
+ * assertions, a flush that finds no room can end the process. What is kept free lets it flush what it holds in memory;
+ * compactions may need more. Should others take that room, a flush waits (sb_rocks_watch.c), and with it this thread.
  *
  * The log keeps its last durable entry: an items store whose applied index the log does not contain has lost its log,
  * and start-up refuses it.
@@ -60,6 +60,10 @@ static int flush_if_long(struct keep *keep, struct sb_fault *fault)
     sb_host_line(server, SB_LEVEL_DEBUG, "the log has %llu bytes, flushing the items store",
                  (unsigned long long) log.bytes);
     status = server->store.flush(server->store.self, fault);
+    if (status == WIRE_E_DISK_FULL) {
+        keep->flushed_index = 0;
+        return WIRE_OK;
+    }
     return status == WIRE_OK ? look_at_durable(keep, fault) : status;
 }
 
@@ -76,8 +80,8 @@ static void look_at_room(struct keep *keep)
     if (statvfs(server->path, &disk) != 0)
         return;
     room = (uint64_t) disk.f_bavail * disk.f_frsize;
-    is_short = room < reserve;
-    keep->scarce = room < SCARCE_FACTOR * reserve;
+    is_short = room < reserve || atomic_load(&server->store_full);
+    keep->scarce = is_short || room < SCARCE_FACTOR * reserve;
     if (is_short == atomic_load(&server->short_of_room))
         return;
     atomic_store(&server->short_of_room, is_short);

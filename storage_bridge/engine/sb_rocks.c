@@ -10,11 +10,13 @@
  * test_sb_rocks.c, over many rounds); with one family, none. The files of one key range hardly mix with the other's:
  * each family has its own part of every level.
  *
- * Failure modes: RocksDB's error text, which names the file, is handed up in the fault with a code of ours. A flush or
- * compaction that fails in the background stops RocksDB's writes: the next write or flush says why.
+ * Failure modes: RocksDB's error text, which names the file, is handed up in the fault with a code of ours. What fails
+ * in the background is the watch's (sb_rocks_watch.c): a write or flush waits for room on disk, and ends with the reason
+ * if there is nothing to wait for.
  */
 #include "sb_rocks_internal.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #define BATCH_KEEP_BYTES (UINT64_C(4) << 20) /* a batch buffer that grew larger is not kept */
@@ -175,27 +177,59 @@ static void batch_reset(struct sb_rocks *r)
     r->batch = rocksdb_writebatch_create();
 }
 
+static int write_once(struct sb_rocks *r, const rocksdb_writeoptions_t *how, struct sb_fault *fault)
+{
+    char *error = NULL;
+
+    rocksdb_write(r->db, how, r->batch, &error);
+    return error ? sb_rocks_work_error(r, error, fault) : WIRE_OK;
+}
+
+/*
+ * RocksDB stops writes while all memtables wait for flushes. Waited for inside, that would end only with a flush, and
+ * keep the watch from changing the options that let it begin one; so it is waited for here. A mere slowing down is left
+ * to RocksDB: it is short.
+ */
+static int write_batch(struct sb_rocks *r, struct sb_fault *fault)
+{
+    for (;;) {
+        int status = write_once(r, r->write_now, fault);
+
+        if (status == WIRE_E_WOULD_BLOCK && sb_rocks_property(r, "rocksdb.is-write-stopped") == 0)
+            status = write_once(r, r->write_slowed, fault);
+        if (status != WIRE_E_WOULD_BLOCK && status != WIRE_E_DISK_FULL)
+            return status;
+        if (atomic_load(&r->failed))
+            return sb_rocks_failure(r, fault);
+        if (status == WIRE_E_DISK_FULL && atomic_load(&r->giving_up))
+            return status;
+        sb_rocks_pause();
+    }
+}
+
 static int rocks_write(void *self, const struct sb_change *changes, size_t count, struct sb_fault *fault)
 {
     struct sb_rocks *r = self;
-    int status = WIRE_OK;
-    char *error = NULL;
+    int status = sb_rocks_failure(r, fault);
 
     for (size_t i = 0; i < count && status == WIRE_OK; i++)
         status = add_change(r, &changes[i], fault);
     if (status == WIRE_OK)
-        rocksdb_write(r->db, r->write_plain, r->batch, &error);
+        status = write_batch(r, fault);
     batch_reset(r);
-    return error ? sb_rocks_take_error(error, fault) : status;
+    return status;
 }
 
 static int rocks_flush(void *self, struct sb_fault *fault)
 {
     struct sb_rocks *r = self;
+    int failure = sb_rocks_failure(r, fault);
     char *error = NULL;
 
+    if (failure != WIRE_OK)
+        return failure;
     rocksdb_flush(r->db, r->flush_wait, &error);
-    return error ? sb_rocks_take_error(error, fault) : WIRE_OK;
+    return error ? sb_rocks_work_error(r, error, fault) : WIRE_OK;
 }
 
 /* ---- sizes, status ---- */
@@ -263,15 +297,23 @@ static void rocks_close(void *self)
     struct sb_rocks *r = self;
 
     if (r->db) {
-        rocksdb_cancel_all_background_work(r->db, 1); /* flushes what is not flushed, too */
+        if (atomic_load(&r->watch_state) == SB_WATCH_RUN) {
+            /* RocksDB's own flush at its end could not be called off. */
+            sb_rocks_give_up(r);
+            (void) rocks_flush(r, NULL);
+            sb_rocks_watch_stop(r);
+        }
+        rocksdb_cancel_all_background_work(r->db, 1);
         rocksdb_column_family_handle_destroy(r->family);
         rocksdb_close(r->db);
     }
     rocksdb_writebatch_destroy(r->batch);
     for (int family = 0; family < SB_FAMILY_COUNT; family++)
         rocksdb_compactoptions_destroy(r->compact[family]);
+    rocksdb_flushoptions_destroy(r->flush_begin);
     rocksdb_flushoptions_destroy(r->flush_wait);
-    rocksdb_writeoptions_destroy(r->write_plain);
+    rocksdb_writeoptions_destroy(r->write_slowed);
+    rocksdb_writeoptions_destroy(r->write_now);
     rocksdb_readoptions_destroy(r->read_persisted);
     rocksdb_readoptions_destroy(r->read_memory);
     rocksdb_readoptions_destroy(r->read_all);
@@ -280,6 +322,8 @@ static void rocks_close(void *self)
     if (r->limiter)
         rocksdb_ratelimiter_destroy(r->limiter);
     rocksdb_cache_destroy(r->cache);
+    (void) pthread_mutex_destroy(&r->lock);
+    sb_free(r->path);
     sb_free(r);
 }
 
@@ -300,31 +344,6 @@ static int open_database(struct sb_rocks *r, const struct sb_rocks_options *opti
     return error ? sb_rocks_take_error(error, fault) : WIRE_OK;
 }
 
-/* Position at the first key of every table file: opens each, reading footer, index and filter. */
-static int verify_tables(struct sb_rocks *r, struct sb_fault *fault)
-{
-    const rocksdb_livefiles_t *files = rocksdb_livefiles(r->db);
-    rocksdb_readoptions_t *read = rocksdb_readoptions_create();
-    int status = WIRE_OK;
-
-    rocksdb_readoptions_set_fill_cache(read, 0);
-    for (int i = 0; i < rocksdb_livefiles_count(files) && status == WIRE_OK; i++) {
-        rocksdb_iterator_t *it = rocksdb_create_iterator(r->db, read);
-        size_t size = 0;
-        const char *smallest = rocksdb_livefiles_smallestkey(files, i, &size);
-        char *error = NULL;
-
-        rocksdb_iter_seek(it, smallest, size);
-        rocksdb_iter_get_error(it, &error);
-        if (error)
-            status = sb_rocks_take_error(error, fault);
-        rocksdb_iter_destroy(it);
-    }
-    rocksdb_readoptions_destroy(read);
-    rocksdb_livefiles_destroy(files);
-    return status;
-}
-
 static int check_options(const struct sb_rocks_options *o, struct sb_fault *fault)
 {
     if (o->write_buffer_bytes < (64 << 10) || o->write_buffer_bytes > (UINT64_C(1) << 40) ||
@@ -335,6 +354,27 @@ static int check_options(const struct sb_rocks_options *o, struct sb_fault *faul
     return WIRE_OK;
 }
 
+static struct sb_rocks *make(const struct sb_rocks_options *options)
+{
+    struct sb_rocks *r = sb_alloc(sizeof(*r));
+    size_t size = strlen(options->path) + 1;
+
+    if (!r)
+        return NULL;
+    r->path = sb_alloc(size);
+    if (!r->path) {
+        sb_free(r);
+        return NULL;
+    }
+    memcpy(r->path, options->path, size);
+    r->write_buffer_bytes = options->write_buffer_bytes;
+    (void) snprintf(r->write_buffer_count, sizeof(r->write_buffer_count), "%u", options->write_buffer_count);
+    r->report = options->report;
+    r->report_context = options->report_context;
+    (void) pthread_mutex_init(&r->lock, NULL);
+    return r;
+}
+
 int sb_rocks_open(const struct sb_rocks_options *options, struct sb_store *out, struct sb_fault *fault)
 {
     struct sb_rocks *r;
@@ -342,13 +382,16 @@ int sb_rocks_open(const struct sb_rocks_options *options, struct sb_store *out, 
 
     if (status != WIRE_OK)
         return status;
-    r = sb_alloc(sizeof(*r));
+    r = make(options);
     if (!r)
         return sb_rocks_no_memory(fault);
-    sb_rocks_options_set(r, options);
-    status = open_database(r, options, fault);
-    if (status == WIRE_OK && options->verify_all_checksums)
-        status = verify_tables(r, fault);
+    status = sb_rocks_options_set(r, options, fault);
+    if (status == WIRE_OK)
+        status = open_database(r, options, fault);
+    if (status == WIRE_OK)
+        status = sb_rocks_watch_start(r, fault);
+    if (status == WIRE_OK)
+        sb_rocks_check_files(r);
     if (status != WIRE_OK) {
         rocks_close(r);
         return status;
@@ -369,6 +412,7 @@ int sb_rocks_open(const struct sb_rocks_options *options, struct sb_store *out, 
         .compact = sb_rocks_compact,
         .approximate_size = rocks_approximate_size,
         .status = rocks_status,
+        .give_up = sb_rocks_give_up,
         .close = rocks_close,
     };
     return WIRE_OK;

@@ -54,17 +54,6 @@ rocksdb_compactionfilter_t *sb_rocks_filter_make(struct sb_rocks *r)
     return rocksdb_compactionfilter_create(r, filter_destroyed, drop_superseded, filter_name);
 }
 
-/* Why background work has stopped, which a flush tells. `what` did not happen, so this is never WIRE_OK. */
-static int background_error(struct sb_rocks *r, const char *what, struct sb_fault *fault)
-{
-    char *error = NULL;
-
-    rocksdb_flush(r->db, r->flush_wait, &error);
-    if (error)
-        return sb_rocks_take_error(error, fault);
-    return sb_fault_set(fault, WIRE_E_IO, "%s of the items store failed; its LOG file says why", what);
-}
-
 static bool reversed(struct wire_span low, struct wire_span high)
 {
     return high.size > 0 && wire_span_compare(low, high) >= 0;
@@ -84,6 +73,6 @@ int sb_rocks_compact(void *self, struct wire_span low, struct wire_span high, st
     }
     /* The calls do not say how they ended. */
     if (sb_rocks_property(r, "rocksdb.background-errors") != errors)
-        return background_error(r, "a compaction", fault);
+        return sb_rocks_compaction_error(r, fault);
     return WIRE_OK;
 }

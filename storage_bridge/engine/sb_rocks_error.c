@@ -19,6 +19,12 @@ void sb_rocks_key_end(enum sb_family family, struct wire_span high, struct sb_ro
         out->data[0]++;
 }
 
+/* RocksDB tries a lost table file by its name of old last, and complains of that one. */
+static const char *lost_table(const char *text)
+{
+    return strstr(text, ".ldb: No such file");
+}
+
 static bool begins(const char *text, const char *with)
 {
     return strncmp(text, with, strlen(with)) == 0;
@@ -26,7 +32,7 @@ static bool begins(const char *text, const char *with)
 
 static int code_of(const char *text)
 {
-    if (begins(text, "Corruption"))
+    if (begins(text, "Corruption") || lost_table(text))
         return WIRE_E_CORRUPT;
     if (begins(text, "Result incomplete"))
         return WIRE_E_WOULD_BLOCK;
@@ -41,12 +47,23 @@ static int code_of(const char *text)
     return WIRE_E_IO;
 }
 
+int sb_rocks_tell(const char *what, const char *text, struct sb_fault *fault)
+{
+    int code = code_of(text);
+    char *old_name;
+
+    (void) sb_fault_set(fault, code, "%s%s", what, text);
+    for (old_name = fault ? strstr(fault->text, ".ldb") : NULL; old_name; old_name = strstr(old_name, ".ldb"))
+        memcpy(old_name, ".sst", 4);
+    return code;
+}
+
 int sb_rocks_take_error(char *text, struct sb_fault *fault)
 {
     int code = code_of(text);
 
     if (code != WIRE_E_WOULD_BLOCK)
-        sb_fault_set(fault, code, "%s", text);
+        (void) sb_rocks_tell("", text, fault);
     rocksdb_free(text);
     return code;
 }

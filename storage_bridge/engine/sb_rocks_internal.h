@@ -5,11 +5,15 @@
  *   sb_rocks_options.c   options of the database, and why they are as they are
  *   sb_rocks_iterator.c  views and iterators
  *   sb_rocks_compact.c   the end of history: horizon, compaction filter, compactions on demand
+ *   sb_rocks_watch.c     what fails in the background
  *   sb_rocks_error.c     stored keys, and RocksDB's errors as ours
+ *
+ * `lock` guards compaction_failure and is a leaf.
  */
 #ifndef SB_ROCKS_INTERNAL_H
 #define SB_ROCKS_INTERNAL_H
 
+#include <pthread.h>
 #include <rocksdb/c.h>
 #include <stdatomic.h>
 
@@ -37,12 +41,30 @@ struct sb_rocks {
     rocksdb_readoptions_t *read_all;
     rocksdb_readoptions_t *read_memory;
     rocksdb_readoptions_t *read_persisted;
-    rocksdb_writeoptions_t *write_plain;
+    rocksdb_writeoptions_t *write_now; /* or not at all */
+    rocksdb_writeoptions_t *write_slowed;
     rocksdb_flushoptions_t *flush_wait;
+    rocksdb_flushoptions_t *flush_begin; /* do not wait */
     rocksdb_compactoptions_t *compact[SB_FAMILY_COUNT];
     rocksdb_writebatch_t *batch; /* the writing thread's */
     _Atomic uint64_t horizon;
+
+    char *path;
+    uint64_t write_buffer_bytes;
+    char write_buffer_count[16];
+    void (*report)(void *context, enum sb_rocks_event event, const struct sb_fault *fault);
+    void *report_context;
+    pthread_t watch_thread;
+    _Atomic uint32_t watch_state; /* enum sb_watch_state; futex word of the watch */
+    _Atomic uint64_t errors_judged;
+    _Atomic bool giving_up;
+    _Atomic bool failed; /* `failure` is set, for good */
+    pthread_mutex_t lock;
+    struct sb_fault failure;            /* the store's end; written by the watch before `failed` is */
+    struct sb_fault compaction_failure; /* the last one */
 };
+
+enum sb_watch_state { SB_WATCH_NONE = 0, SB_WATCH_RUN = 1, SB_WATCH_END = 2 };
 
 struct sb_rocks_view {
     const rocksdb_snapshot_t *snapshot;
@@ -61,13 +83,15 @@ static inline const char *sb_rocks_chars(struct wire_span span)
 }
 /* Takes over `text`, RocksDB's. That data is not in memory is an answer, not a fault. */
 int sb_rocks_take_error(char *text, struct sb_fault *fault);
+/* Makes a fault of RocksDB's text, after a few words of ours. */
+int sb_rocks_tell(const char *what, const char *text, struct sb_fault *fault);
 int sb_rocks_no_memory(struct sb_fault *fault);
 /* A number that RocksDB tells by name; 0 if it does not. */
 uint64_t sb_rocks_property(struct sb_rocks *r, const char *name);
 
 /* sb_rocks_options.c: make all option objects, and the cache and the filter they name; the tree's, with the compression
  * of its lowest level. */
-void sb_rocks_options_set(struct sb_rocks *r, const struct sb_rocks_options *options);
+int sb_rocks_options_set(struct sb_rocks *r, const struct sb_rocks_options *options, struct sb_fault *fault);
 void sb_rocks_options_tree(const struct sb_rocks_options *options, rocksdb_options_t *o, int bottom);
 
 /* sb_rocks_iterator.c: of struct sb_store */
@@ -80,5 +104,21 @@ int sb_rocks_iterate(void *self, void *view, enum sb_family family, struct wire_
 rocksdb_compactionfilter_t *sb_rocks_filter_make(struct sb_rocks *r);
 void sb_rocks_set_horizon(void *self, uint64_t version);
 int sb_rocks_compact(void *self, struct wire_span low, struct wire_span high, struct sb_fault *fault);
+
+/* sb_rocks_watch.c */
+
+/* After open, before close. */
+int sb_rocks_watch_start(struct sb_rocks *r, struct sb_fault *fault);
+void sb_rocks_watch_stop(struct sb_rocks *r);
+/* Report table files that are not as the MANIFEST has them. */
+void sb_rocks_check_files(struct sb_rocks *r);
+void sb_rocks_give_up(void *self);
+/* The store's end, if it has come, or WIRE_OK. */
+int sb_rocks_failure(struct sb_rocks *r, struct sb_fault *fault);
+/* As sb_rocks_take_error, of a write or flush: that the watch called off background work is told as its reason. */
+int sb_rocks_work_error(struct sb_rocks *r, char *text, struct sb_fault *fault);
+/* Why the last compaction failed; waits until the watch knows. */
+int sb_rocks_compaction_error(struct sb_rocks *r, struct sb_fault *fault);
+void sb_rocks_pause(void);
 
 #endif

@@ -1,4 +1,16 @@
-/* How the items store uses RocksDB: its options, with their reasons. See sb_rocks_internal.h. */
+/*
+ * How the items store uses RocksDB: its options, with their reasons. See sb_rocks_internal.h.
+ *
+ * paranoid_checks is 0. With it (RocksDB 7.8) one damaged block that a compaction meets is an "unrecoverable" error:
+ * all writes of all tables end, and again after each start as soon as the compaction is made again; and a table file
+ * that is lost or cannot be opened makes the whole store refuse to open. What it would find is found without it, where
+ * it matters to one table only:
+ *   - lost files and wrong sizes, at open: sb_rocks_check_files() looks at every file and reports it
+ *   - damaged blocks, footers, indexes: every read verifies checksums, with or without it, and fails for the keys of
+ *     that block or file alone; nothing older is served in their place, for a file that cannot be read ends the search
+ *   - failed flushes and compactions: sb_rocks_watch.c. A compaction that meets damage changes nothing
+ *   - a damaged MANIFEST or CURRENT: refused at open with or without it
+ */
 #include "sb_rocks_internal.h"
 
 /*
@@ -51,8 +63,6 @@ static void set_table_options(struct sb_rocks *r, rocksdb_options_t *o)
 static void set_database_options(struct sb_rocks *r, const struct sb_rocks_options *options, rocksdb_options_t *o)
 {
     rocksdb_options_set_create_if_missing(o, 1);
-    /* With it a compaction that meets a damaged block, or finds no room, ends all writes, of every table: and again
-     * after each start. Without it the compaction is tried again; reads verify checksums in either case. */
     rocksdb_options_set_paranoid_checks(o, 0);
     rocksdb_options_set_max_open_files(o, (int) options->max_open_files);
     rocksdb_options_set_max_background_jobs(o, (int) options->background_threads);
@@ -112,12 +122,19 @@ static rocksdb_compactoptions_t *make_compact_options(unsigned char bottommost)
     return o;
 }
 
-void sb_rocks_options_set(struct sb_rocks *r, const struct sb_rocks_options *options)
+int sb_rocks_options_set(struct sb_rocks *r, const struct sb_rocks_options *options, struct sb_fault *fault)
 {
+    rocksdb_options_t *base;
+    char *error = NULL;
+
     r->cache = make_cache(options->block_cache_bytes);
     r->filter = sb_rocks_filter_make(r);
     rocksdb_compactionfilter_set_ignore_snapshots(r->filter, 1);
+    /* At the end the store flushes by itself (rocks_close). The option has no function of its own. */
+    base = rocksdb_options_create();
     r->options = rocksdb_options_create();
+    rocksdb_get_options_from_string(base, "avoid_flush_during_shutdown=true", r->options, &error);
+    rocksdb_options_destroy(base);
     set_database_options(r, options, r->options);
     set_table_options(r, r->options);
     rocksdb_options_set_compaction_filter(r->options, r->filter);
@@ -128,12 +145,18 @@ void sb_rocks_options_set(struct sb_rocks *r, const struct sb_rocks_options *opt
     rocksdb_readoptions_set_read_tier(r->read_memory, TIER_MEMORY);
     r->read_persisted = rocksdb_readoptions_create();
     rocksdb_readoptions_set_read_tier(r->read_persisted, TIER_PERSISTED);
-    r->write_plain = rocksdb_writeoptions_create();
-    rocksdb_writeoptions_disable_WAL(r->write_plain, 1);
+    r->write_now = rocksdb_writeoptions_create();
+    rocksdb_writeoptions_disable_WAL(r->write_now, 1);
+    rocksdb_writeoptions_set_no_slowdown(r->write_now, 1);
+    r->write_slowed = rocksdb_writeoptions_create();
+    rocksdb_writeoptions_disable_WAL(r->write_slowed, 1);
     r->flush_wait = rocksdb_flushoptions_create();
+    r->flush_begin = rocksdb_flushoptions_create();
+    rocksdb_flushoptions_set_wait(r->flush_begin, 0);
     /* Old entries of history end up in the lowest level, and there the filter must see them; items have nothing to lose
      * there. */
     r->compact[SB_ITEMS] = make_compact_options(BOTTOMMOST_SKIP);
     r->compact[SB_HISTORY] = make_compact_options(BOTTOMMOST_FORCE_OPTIMIZED);
     r->batch = rocksdb_writebatch_create();
+    return error ? sb_rocks_take_error(error, fault) : WIRE_OK;
 }

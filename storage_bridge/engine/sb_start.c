@@ -50,6 +50,32 @@ int sb_start_call_blocked(int (*run)(struct sb_server *server, struct sb_fault *
                        : sb_fault_set(fault, WIRE_E_NOMEM, "could not start a thread: %s", strerror(failed));
 }
 
+/* From a thread of the items store, or during its open. */
+static void report_items(void *context, enum sb_rocks_event event, const struct sb_fault *fault)
+{
+    struct sb_server *server = context;
+
+    switch (event) {
+    case SB_ROCKS_DAMAGED:
+        sb_host_line(server, SB_LEVEL_WARNING, "reads of some keys will fail: %s", fault->text);
+        break;
+    case SB_ROCKS_PAUSED:
+        sb_host_line(server, SB_LEVEL_WARNING, "compactions pause, everything else goes on: %s", fault->text);
+        break;
+    case SB_ROCKS_NO_ROOM:
+        atomic_store(&server->store_full, true);
+        atomic_store(&server->short_of_room, true);
+        sb_host_line(server, SB_LEVEL_WARNING, "writes are refused until there is room on disk: %s", fault->text);
+        break;
+    case SB_ROCKS_ROOM:
+        atomic_store(&server->store_full, false);
+        break;
+    case SB_ROCKS_FAILED:
+        sb_host_fail(server, fault);
+        break;
+    }
+}
+
 static int open_items(struct sb_server *server, struct sb_fault *fault)
 {
     char path[PATH_SIZE + 16];
@@ -61,6 +87,8 @@ static int open_items(struct sb_server *server, struct sb_fault *fault)
         .background_threads = server->options.background_threads,
         .rate_limit_bytes_per_s = server->options.rate_limit_bytes_per_s,
         .max_open_files = server->options.max_open_files,
+        .report = report_items,
+        .report_context = server,
     };
     int status;
 
@@ -241,6 +269,8 @@ void sb_start_join(struct sb_server *server)
 {
     atomic_store(&server->serving, false);
     atomic_store(&server->stopping, true);
+    if (server->store_open)
+        server->store.give_up(server->store.self);
     sb_start_wake_all(server);
     if (server->shard_running)
         (void) pthread_join(server->shard_thread, NULL);

@@ -108,6 +108,8 @@ struct sb_store {
     /* Approximate bytes of [low, high) (empty: no bound) in table files; what is not flushed does not count. */
     uint64_t (*approximate_size)(void *self, enum sb_family family, struct wire_span low, struct wire_span high);
     void (*status)(void *self, struct sb_store_status *out);
+    /* The end is near: from now on writes and flushes that wait for room on disk end with WIRE_E_DISK_FULL. */
+    void (*give_up)(void *self);
     void (*close)(void *self);
 };
 

@@ -540,6 +540,11 @@ static uint64_t sim_approximate_size(void *self, enum sb_family family, struct w
     return image_bytes(image, image_find(image, low), end); /* none if the range is reversed */
 }
 
+static void sim_give_up(void *self)
+{
+    (void) self;
+}
+
 static void sim_status(void *self, struct sb_store_status *out)
 {
     struct sim_store *s = self;
@@ -594,6 +599,7 @@ void sim_store_open(const struct sim_store_options *options, struct sb_store *ou
         .compact = sim_compact,
         .approximate_size = sim_approximate_size,
         .status = sim_status,
+        .give_up = sim_give_up,
         .close = sim_close,
     };
 }

@@ -1,130 +1,15 @@
 /*
  * Tests of the items store on RocksDB: the contract of struct sb_store (check_store.h), and what only files can show:
- * what survives a loss of memory, damage, locks, limits.
+ * what survives a loss of memory, locks, limits. Damage and disks that fail: test_sb_rocks_damage.c.
  *
  * Started with --writer, the program is the writer that test_kill kills.
  */
 #include "check_store.h"
+#include "store_files.h"
 
-#include <dirent.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
-#include <sys/resource.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
-#include <unistd.h>
-
-#include "sb_rocks.h"
-
-static char base[256]; /* a directory of this run */
-
-struct names {
-    char list[256][64];
-    size_t count;
-};
-
-/* ---- files ---- */
-
-static const char *path_of(const char *name)
-{
-    static char paths[4][512];
-    static int next;
-    char *path = paths[next++ % 4];
-
-    snprintf(path, sizeof(paths[0]), "%s/%s", base, name);
-    return path;
-}
-
-static void list_files(const char *directory, const char *suffix, struct names *out)
-{
-    DIR *d = opendir(directory);
-    struct dirent *e;
-
-    out->count = 0;
-    while (d && (e = readdir(d))) {
-        size_t size = strlen(e->d_name);
-
-        if (e->d_name[0] == '.' || size < strlen(suffix) || strcmp(e->d_name + size - strlen(suffix), suffix) != 0)
-            continue;
-        assert_true(out->count < 256 && size < sizeof(out->list[0]));
-        memcpy(out->list[out->count++], e->d_name, size + 1);
-    }
-    if (d)
-        closedir(d);
-}
-
-static void remove_directory(const char *directory)
-{
-    struct names files;
-    char path[1024];
-
-    list_files(directory, "", &files);
-    for (size_t i = 0; i < files.count; i++) {
-        snprintf(path, sizeof(path), "%s/%s", directory, files.list[i]);
-        unlink(path);
-    }
-    rmdir(directory);
-}
-
-static void copy_file(const char *from, const char *to)
-{
-    char block[65536];
-    FILE *in = fopen(from, "rb"), *out = fopen(to, "wb");
-    size_t size;
-
-    assert_non_null(in);
-    assert_non_null(out);
-    while ((size = fread(block, 1, sizeof(block), in)) > 0)
-        assert_int_equal(fwrite(block, 1, size, out), size);
-    fclose(in);
-    assert_int_equal(fclose(out), 0);
-}
-
-/* What the files of a store say, as a power loss would leave them: nothing of the process's memory. */
-static void copy_directory(const char *from, const char *to)
-{
-    struct names files;
-    char source[1024], target[1024];
-
-    remove_directory(to);
-    assert_int_equal(mkdir(to, 0700), 0);
-    list_files(from, "", &files);
-    for (size_t i = 0; i < files.count; i++) {
-        snprintf(source, sizeof(source), "%s/%s", from, files.list[i]);
-        snprintf(target, sizeof(target), "%s/%s", to, files.list[i]);
-        copy_file(source, target);
-    }
-}
-
-static struct sb_rocks_options options_of(const char *path)
-{
-    return (struct sb_rocks_options){.path = path,
-                                     .block_cache_bytes = 8 << 20,
-                                     .write_buffer_bytes = 1 << 20,
-                                     .write_buffer_count = 2,
-                                     .background_threads = 2,
-                                     .max_open_files = 100};
-}
-
-static void open_store(const char *path, struct sb_store *out)
-{
-    struct sb_rocks_options options = options_of(path);
-    struct sb_fault fault = {0};
-    int status = sb_rocks_open(&options, out, &fault);
-
-    if (status != WIRE_OK)
-        print_error("%s\n", fault.text);
-    assert_int_equal(status, WIRE_OK);
-}
-
-static const char *fresh(const char *name)
-{
-    const char *path = path_of(name);
-
-    remove_directory(path);
-    return path;
-}
 
 /* ---- the contract ---- */
 
@@ -336,125 +221,6 @@ static void test_memory_tier(void **state)
     s.close(s.self);
 }
 
-/* ---- damage ---- */
-
-enum { DAMAGE_KEYS = 400, DAMAGE_VALUE = 100 };
-
-static void damage_item(int n, char key[16], char value[DAMAGE_VALUE + 1])
-{
-    snprintf(key, 16, "d%04d", n);
-    for (int i = 0; i < DAMAGE_VALUE; i++)
-        value[i] = (char) ('a' + (n * 31 + i * n) % 26);
-    value[DAMAGE_VALUE] = 0;
-}
-
-static void fill_for_damage(const char *path)
-{
-    char key[16], value[DAMAGE_VALUE + 1];
-    struct sb_store s;
-
-    open_store(path, &s);
-    for (int n = 0; n < DAMAGE_KEYS; n++) {
-        damage_item(n, key, value);
-        write_all(&s, put(SB_ITEMS, key, value));
-    }
-    must_flush(&s);
-    must_compact(&s);
-    s.close(s.self);
-}
-
-static void flip_byte(const char *path, long offset)
-{
-    FILE *f = fopen(path, "r+b");
-    int byte;
-
-    assert_non_null(f);
-    assert_int_equal(fseek(f, offset, SEEK_SET), 0);
-    byte = fgetc(f);
-    assert_int_equal(fseek(f, offset, SEEK_SET), 0);
-    fputc(byte ^ 0x20, f);
-    assert_int_equal(fclose(f), 0);
-}
-
-/* Every read gives the right value or says WIRE_E_CORRUPT and names the file. Returns how often it said so. */
-static int read_damaged(struct sb_store *s)
-{
-    char key[16], value[DAMAGE_VALUE + 1];
-    struct sb_fault fault;
-    struct sb_value read;
-    struct sb_iterator *it;
-    int corrupt = 0, n = 0;
-
-    for (int i = 0; i < DAMAGE_KEYS; i++) {
-        struct wire_span span = {(const uint8_t *) key, 5};
-        int status, code;
-
-        damage_item(i, key, value);
-        memset(&fault, 0, sizeof(fault));
-        status = s->get(s->self, SB_ITEMS, span, SB_TIER_ALL, &read, &fault);
-        if (status == WIRE_E_CORRUPT) {
-            corrupt++;
-            assert_non_null(strstr(fault.text, ".sst"));
-        } else {
-            want_value(s, status, &read, value);
-        }
-        assert_int_equal(s->multi_get(s->self, SB_ITEMS, &span, 1, &read, &code, &fault), status);
-        assert_int_equal(code, status);
-        s->release(s->self, &read);
-    }
-    assert_int_equal(s->iterate(s->self, NULL, SB_ITEMS, nothing, nothing, &it, &fault), WIRE_OK);
-    for (it->seek(it->self, nothing); it->valid(it->self); it->next(it->self)) {
-        damage_item(n++, key, value);
-        assert_int_equal(wire_span_compare(it->key(it->self), text(key)), 0);
-        assert_int_equal(wire_span_compare(it->value(it->self), text(value)), 0);
-    }
-    assert_int_equal(it->status(it->self, &fault), n == DAMAGE_KEYS ? WIRE_OK : WIRE_E_CORRUPT);
-    it->close(it->self);
-    return corrupt;
-}
-
-/* A flipped bit anywhere in a table file. */
-static void test_damage(void **state)
-{
-    const char *path = fresh("damage");
-    struct sb_rocks_options options = options_of(path_of("copy"));
-    int opened_corrupt = 0, read_corrupt = 0;
-    struct names tables = {.count = 0};
-    struct stat status;
-    char file[600], table[600];
-
-    (void) state;
-    fill_for_damage(path);
-    list_files(path, ".sst", &tables);
-    assert_int_equal(tables.count, 1);
-    for (size_t i = 0; i < tables.count; i++) {
-        snprintf(table, sizeof(table), "%s/%s", path, tables.list[i]);
-        assert_int_equal(stat(table, &status), 0);
-        snprintf(file, sizeof(file), "%s/%s", options.path, tables.list[i]);
-        for (long offset = 0; offset < status.st_size; offset += 1 + status.st_size / 100) {
-            struct sb_fault fault = {0};
-            struct sb_store s;
-            int opened;
-
-            copy_directory(path, options.path);
-            flip_byte(file, offset);
-            options.verify_all_checksums = offset % 2;
-            opened = sb_rocks_open(&options, &s, &fault);
-            if (opened != WIRE_OK) {
-                assert_int_equal(opened, WIRE_E_CORRUPT);
-                assert_non_null(
-                    strstr(fault.text, options.path)); /* of damaged properties RocksDB names the MANIFEST */
-                opened_corrupt++;
-                continue;
-            }
-            read_corrupt += read_damaged(&s) > 0;
-            s.close(s.self);
-        }
-    }
-    assert_true(opened_corrupt + read_corrupt > 10);
-    assert_int_equal(sb_memory_blocks(), 0);
-}
-
 /* ---- open ---- */
 
 static void test_second_open(void **state)
@@ -501,7 +267,6 @@ static void test_bad_options(void **state)
     assert_int_equal(sb_rocks_open(&bad[0], &s, &fault), WIRE_E_IO);
     bad[0] = good;
     bad[0].rate_limit_bytes_per_s = 100 << 20;
-    bad[0].verify_all_checksums = true;
     assert_int_equal(sb_rocks_open(&bad[0], &s, &fault), WIRE_OK);
     check_get(&s);
     must_flush(&s);
@@ -571,27 +336,6 @@ static void test_large(void **state)
     free(value);
 }
 
-static int make_base(void **state)
-{
-    (void) state;
-    snprintf(base, sizeof(base), "%s/test_sb_rocks.XXXXXX", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
-    return mkdtemp(base) ? 0 : -1;
-}
-
-static int remove_base(void **state)
-{
-    struct names names;
-    char path[512];
-
-    (void) state;
-    list_files(base, "", &names);
-    for (size_t i = 0; i < names.count; i++) {
-        snprintf(path, sizeof(path), "%s/%s", base, names.list[i]);
-        remove_directory(path);
-    }
-    return rmdir(base);
-}
-
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -599,9 +343,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_refused),     cmocka_unit_test(test_multi_get),   cmocka_unit_test(test_iterate),
         cmocka_unit_test(test_views),       cmocka_unit_test(test_persisted),   cmocka_unit_test(test_horizon),
         cmocka_unit_test(test_status),      cmocka_unit_test(test_model),       cmocka_unit_test(test_flush_is_atomic),
-        cmocka_unit_test(test_kill),        cmocka_unit_test(test_memory_tier), cmocka_unit_test(test_damage),
-        cmocka_unit_test(test_second_open), cmocka_unit_test(test_bad_options), cmocka_unit_test(test_no_memory),
-        cmocka_unit_test(test_large),
+        cmocka_unit_test(test_kill),        cmocka_unit_test(test_memory_tier), cmocka_unit_test(test_second_open),
+        cmocka_unit_test(test_bad_options), cmocka_unit_test(test_no_memory),   cmocka_unit_test(test_large),
     };
 
     if (argc == 3 && strcmp(argv[1], "--writer") == 0)
