@@ -38,8 +38,9 @@
 #include "sb_server.h"
 
 #define ENGINE_LIBRARY "cairn_engine.so"
-#define EXIT_RESTART 1 /* the postmaster starts the process again; 0 would mean "never again" */
-#define EXIT_CRASH 2   /* the postmaster resets shared memory and restarts every process */
+#define MARKER "cairn.storage" /* in the data directory: there is a storage directory that is complete */
+#define EXIT_RESTART 1         /* the postmaster starts the process again; 0 would mean "never again" */
+#define EXIT_CRASH 2           /* the postmaster resets shared memory and restarts every process */
 #define DOOR_POLL_MS 1000
 #define MB UINT64CONST(1048576)
 #define MS_PER_S UINT64CONST(1000)
@@ -97,7 +98,13 @@ static void raise_fault(const char *action, int code, const struct sb_fault *fau
 static void raise_fault(const char *action, int code, const struct sb_fault *fault)
 {
     ereport(FATAL,
-            (errmsg("cairn storage could not %s: %s", action, fault->text[0] ? fault->text : wire_error_text(code))));
+            (errmsg("cairn storage could not %s: %s", action, fault->text[0] ? fault->text : wire_error_text(code)),
+             code == WIRE_E_STORE_LOST
+                 ? errhint("Mount or restore the storage directory, or correct cairn.storage_directory. To begin with "
+                           "an empty one, which loses the rows of all cairn tables, remove what is left of it and the "
+                           "file \"%s\" in the data directory.",
+                           MARKER)
+                 : 0));
     pg_unreachable();
 }
 
@@ -105,6 +112,7 @@ static void start_engine(void)
 {
     struct sb_server_options options = {
         .path = cairn_storage_directory[0] ? cairn_storage_directory : psprintf("%s/cairn", DataDir),
+        .marker = psprintf("%s/" MARKER, DataDir),
         .shared = cairn_shared(),
         .identity = GetSystemIdentifier(),
         .reader_threads = (uint32_t) cairn_reader_threads,

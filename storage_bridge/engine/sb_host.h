@@ -247,11 +247,13 @@ void *sb_keep_main(void *server);
 
 /* sb_identity.c */
 
-/* Lock the directory and check that it is ours; a new one gets an IDENTITY that says "being made". *made: it was new,
- * or never finished. Errors: WIRE_E_CONFIG (another identity, in use, parts missing), WIRE_E_CORRUPT,
- * WIRE_E_BAD_VERSION, WIRE_E_IO. */
-int sb_identity_open(const char *path, uint64_t identity, int *lock, bool *made, struct sb_fault *fault);
-/* Both stores exist durably: say so. */
-int sb_identity_complete(const char *path, uint64_t identity, struct sb_fault *fault);
+/* Lock the directory and check that it is ours; a new one gets an IDENTITY that says "being made". `marker`: a file
+ * elsewhere that says that there was a complete one (NULL: none is kept). *made: it or its marker is to be completed.
+ * Errors: WIRE_E_CONFIG (another identity, in use, parts missing), WIRE_E_STORE_LOST (a marker, but nothing there),
+ * WIRE_E_CORRUPT, WIRE_E_BAD_VERSION, WIRE_E_IO. */
+int sb_identity_open(const char *path, const char *marker, uint64_t identity, int *lock, bool *made,
+                     struct sb_fault *fault);
+/* Both stores exist durably: say so, here and in the marker. */
+int sb_identity_complete(const char *path, const char *marker, uint64_t identity, struct sb_fault *fault);
 
 #endif

@@ -15,6 +15,10 @@
  * IDENTITY is replaced by write, sync, rename, sync of the directory. "Being made" until both stores exist durably:
  * before that nothing was acknowledged, so what lies there may be begun anew. After that a missing store is a loss, and
  * refused rather than made again empty.
+ *
+ * That the directory as a whole is missing (removed, not mounted) only something outside of it can tell: the marker, a
+ * file of the same form in the data directory, written once the store is complete. With it, an empty directory is
+ * refused and nothing is written there. Who wants to begin empty removes the marker.
  */
 #include "sb_host.h"
 
@@ -53,14 +57,11 @@ static int sync_directory(const char *path, struct sb_fault *fault)
     return status;
 }
 
-/* The directory, made if absent, its name durable in its parent. */
-static int make_directory(const char *path, struct sb_fault *fault)
+static int sync_parent(const char *path, struct sb_fault *fault)
 {
-    char parent[PATH_SIZE];
+    char parent[PATH_SIZE + 16];
     char *slash;
 
-    if (mkdir(path, 0700) != 0)
-        return errno == EEXIST ? WIRE_OK : fail_io(fault, "make directory", path, "");
     (void) snprintf(parent, sizeof(parent), "%s", path);
     slash = strrchr(parent, '/');
     if (slash == parent)
@@ -68,6 +69,14 @@ static int make_directory(const char *path, struct sb_fault *fault)
     else if (slash)
         *slash = '\0';
     return sync_directory(slash ? parent : ".", fault);
+}
+
+/* The directory, made if absent, its name durable in its parent. */
+static int make_directory(const char *path, struct sb_fault *fault)
+{
+    if (mkdir(path, 0700) != 0)
+        return errno == EEXIST ? WIRE_OK : fail_io(fault, "make directory", path, "");
+    return sync_parent(path, fault);
 }
 
 static int lock_directory(const char *path, int *lock, struct sb_fault *fault)
@@ -90,27 +99,26 @@ static int lock_directory(const char *path, int *lock, struct sb_fault *fault)
     return status;
 }
 
-static int write_file(const char *path, const char *name, const uint8_t *data, size_t size, struct sb_fault *fault)
+static int write_file(const char *path, const uint8_t *data, size_t size, struct sb_fault *fault)
 {
-    int descriptor = open(name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    int descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     int status = WIRE_OK;
     ssize_t written;
 
     if (descriptor < 0)
-        return fail_io(fault, "create", path, "IDENTITY.new");
+        return fail_io(fault, "create", path, "");
     errno = ENOSPC; /* what a short write means */
     written = write(descriptor, data, size);
     if (written != (ssize_t) size)
-        status = fail_io(fault, "write", path, "IDENTITY.new");
+        status = fail_io(fault, "write", path, "");
     else if (fsync(descriptor) != 0)
-        status = fail_io(fault, "sync", path, "IDENTITY.new");
+        status = fail_io(fault, "sync", path, "");
     (void) close(descriptor);
     return status;
 }
 
 static int write_identity(const char *path, uint64_t identity, enum identity_state state, struct sb_fault *fault)
 {
-    char name[PATH_SIZE + 16];
     char temporary[PATH_SIZE + 16];
     uint8_t bytes[IDENTITY_SIZE];
     struct wire_writer w = wire_writer_of(bytes, sizeof(bytes));
@@ -121,20 +129,18 @@ static int write_identity(const char *path, uint64_t identity, enum identity_sta
     wire_write_u32(&w, state);
     wire_write_u64(&w, identity);
     wire_write_u32(&w, wire_checksum(bytes, w.size, 0));
-    (void) snprintf(name, sizeof(name), "%s/IDENTITY", path);
-    (void) snprintf(temporary, sizeof(temporary), "%s/IDENTITY.new", path);
-    status = write_file(path, temporary, bytes, sizeof(bytes), fault);
+    (void) snprintf(temporary, sizeof(temporary), "%s.new", path);
+    status = write_file(temporary, bytes, sizeof(bytes), fault);
     if (status != WIRE_OK)
         return status;
-    if (rename(temporary, name) != 0)
-        return fail_io(fault, "rename", path, "IDENTITY.new");
-    return sync_directory(path, fault);
+    if (rename(temporary, path) != 0)
+        return fail_io(fault, "rename", temporary, "");
+    return sync_parent(path, fault);
 }
 
 /* *state 0: there is no file. */
 static int read_identity(const char *path, uint64_t identity, enum identity_state *state, struct sb_fault *fault)
 {
-    char name[PATH_SIZE + 16];
     uint8_t bytes[IDENTITY_SIZE + 1];
     struct wire_reader r = wire_reader_of(bytes, IDENTITY_SIZE);
     uint64_t found;
@@ -143,29 +149,27 @@ static int read_identity(const char *path, uint64_t identity, enum identity_stat
     int descriptor;
 
     *state = (enum identity_state) 0;
-    (void) snprintf(name, sizeof(name), "%s/IDENTITY", path);
-    descriptor = open(name, O_RDONLY | O_CLOEXEC);
+    descriptor = open(path, O_RDONLY | O_CLOEXEC);
     if (descriptor < 0)
-        return errno == ENOENT ? WIRE_OK : fail_io(fault, "open", path, "IDENTITY");
+        return errno == ENOENT || errno == ENOTDIR ? WIRE_OK : fail_io(fault, "open", path, "");
     size = read(descriptor, bytes, sizeof(bytes));
     (void) close(descriptor);
     if (size < 0)
-        return fail_io(fault, "read", path, "IDENTITY");
+        return fail_io(fault, "read", path, "");
     if (size < 12 || memcmp(wire_read_bytes(&r, 8), IDENTITY_MAGIC, 8) != 0)
-        return sb_fault_set(fault, WIRE_E_CORRUPT, "file \"%s/IDENTITY\" is not an identity file", path);
+        return sb_fault_set(fault, WIRE_E_CORRUPT, "file \"%s\" is not an identity file", path);
     format = wire_read_u32(&r);
     if (format > IDENTITY_FORMAT)
-        return sb_fault_set(fault, WIRE_E_BAD_VERSION,
-                            "storage directory \"%s\" has format %u, this release reads up to %u", path, format,
-                            IDENTITY_FORMAT);
+        return sb_fault_set(fault, WIRE_E_BAD_VERSION, "file \"%s\" has format %u, this release reads up to %u", path,
+                            format, IDENTITY_FORMAT);
     *state = (enum identity_state) wire_read_u32(&r);
     found = wire_read_u64(&r);
     if (size != IDENTITY_SIZE || format == 0 || wire_read_u32(&r) != wire_checksum(bytes, IDENTITY_SIZE - 4, 0) ||
         (*state != BEING_MADE && *state != COMPLETE))
-        return sb_fault_set(fault, WIRE_E_CORRUPT, "file \"%s/IDENTITY\" is damaged", path);
+        return sb_fault_set(fault, WIRE_E_CORRUPT, "file \"%s\" is damaged", path);
     if (found != identity)
         return sb_fault_set(fault, WIRE_E_CONFIG,
-                            "storage directory \"%s\" belongs to database system %llu, not to %llu", path,
+                            "file \"%s\" says that it belongs to database system %llu, not to %llu", path,
                             (unsigned long long) found, (unsigned long long) identity);
     return WIRE_OK;
 }
@@ -214,42 +218,86 @@ static int check_parts(const char *path, enum identity_state state, struct sb_fa
     if (state == (enum identity_state) 0 && (has_file(path, "items", is_any) || has_file(path, "log", is_any)))
         return sb_fault_set(fault, WIRE_E_CONFIG, "storage directory \"%s\" has data but no file IDENTITY", path);
     if (state == COMPLETE && (!items || !log))
-        return sb_fault_set(fault, WIRE_E_CONFIG,
-                            "storage directory \"%s\" has lost what was in its subdirectory \"%s\": restore it, or "
-                            "remove the whole directory to begin empty",
-                            path, items ? "log" : "items");
+        return sb_fault_set(
+            fault, WIRE_E_STORE_LOST,
+            "storage directory \"%s\" has lost what was in its subdirectory \"%s\": it must be restored", path,
+            items ? "log" : "items");
     return WIRE_OK;
 }
 
-int sb_identity_open(const char *path, uint64_t identity, int *lock, bool *made, struct sb_fault *fault)
+static bool is_ours(const char *name)
 {
+    return strcmp(name, "IDENTITY") == 0 || strcmp(name, "items") == 0 || strcmp(name, "log") == 0;
+}
+
+/* Nothing of ours lies there, as far as one may look. */
+static bool is_empty(const char *path)
+{
+    return access(path, R_OK | X_OK) == 0 ? !has_file(path, "", is_ours) : errno == ENOENT || errno == ENOTDIR;
+}
+
+static int lost(const char *path, const char *marker, const char *how, struct sb_fault *fault)
+{
+    return sb_fault_set(fault, WIRE_E_STORE_LOST,
+                        "storage directory \"%s\" %s, but file \"%s\" says that it held the rows of this server's "
+                        "cairn tables",
+                        path, how, marker);
+}
+
+static int open_locked(const char *path, const char *marker, uint64_t identity, bool marked, bool *made,
+                       struct sb_fault *fault)
+{
+    char name[PATH_SIZE + 16];
     enum identity_state state;
     int status;
 
+    (void) snprintf(name, sizeof(name), "%s/IDENTITY", path);
+    status = read_identity(name, identity, &state, fault);
+    if (status == WIRE_OK)
+        status = check_parts(path, state, fault);
+    if (status == WIRE_OK && marked && state != COMPLETE)
+        status = lost(path, marker, "was never completed", fault);
+    if (status == WIRE_OK && state == (enum identity_state) 0)
+        status = write_identity(name, identity, BEING_MADE, fault);
+    *made = state != COMPLETE || (marker && !marked);
+    return status;
+}
+
+int sb_identity_open(const char *path, const char *marker, uint64_t identity, int *lock, bool *made,
+                     struct sb_fault *fault)
+{
+    enum identity_state marked = (enum identity_state) 0;
+    int status = WIRE_OK;
+
     *lock = -1;
-    if (strlen(path) >= PATH_SIZE - 64)
+    if (strlen(path) >= PATH_SIZE - 64 || (marker && strlen(marker) >= PATH_SIZE - 64))
         return sb_fault_set(fault, WIRE_E_CONFIG, "the path of the storage directory is too long");
-    status = make_directory(path, fault);
+    if (marker)
+        status = read_identity(marker, identity, &marked, fault);
+    if (status == WIRE_OK && marked && is_empty(path))
+        status = lost(path, marker, access(path, F_OK) == 0 ? "is empty" : "is missing", fault);
+    if (status == WIRE_OK)
+        status = make_directory(path, fault);
     if (status == WIRE_OK)
         status = lock_directory(path, lock, fault);
     if (status == WIRE_OK)
-        status = read_identity(path, identity, &state, fault);
-    if (status == WIRE_OK)
-        status = check_parts(path, state, fault);
-    if (status == WIRE_OK && state == (enum identity_state) 0)
-        status = write_identity(path, identity, BEING_MADE, fault);
-    if (status == WIRE_OK)
-        *made = state != COMPLETE;
-    else if (*lock >= 0) {
+        status = open_locked(path, marker, identity, marked != (enum identity_state) 0, made, fault);
+    if (status != WIRE_OK && *lock >= 0) {
         (void) close(*lock);
         *lock = -1;
     }
     return status;
 }
 
-int sb_identity_complete(const char *path, uint64_t identity, struct sb_fault *fault)
+int sb_identity_complete(const char *path, const char *marker, uint64_t identity, struct sb_fault *fault)
 {
+    char name[PATH_SIZE + 16];
     int status = sync_directory(path, fault);
 
-    return status == WIRE_OK ? write_identity(path, identity, COMPLETE, fault) : status;
+    (void) snprintf(name, sizeof(name), "%s/IDENTITY", path);
+    if (status == WIRE_OK)
+        status = write_identity(name, identity, COMPLETE, fault);
+    if (status == WIRE_OK && marker)
+        status = write_identity(marker, identity, COMPLETE, fault);
+    return status;
 }

@@ -29,6 +29,8 @@
 
 struct sb_server_options {
     const char *path; /* storage directory, made if absent; holds items/ and log/ */
+    /* File outside of it that says that it was complete: then it is not made anew. Borrowed for the start. NULL: none */
+    const char *marker;
     struct wire_shared *shared;
     uint64_t identity; /* of the Postgres cluster (system identifier); another one's directory is refused */
     uint32_t reader_threads;
@@ -79,7 +81,7 @@ struct sb_server_interface {
     int (*storage_drop)(struct sb_server *server, uint64_t storage_id);
 };
 
-#define SB_SERVER_INTERFACE_VERSION 1
+#define SB_SERVER_INTERFACE_VERSION 2
 
 extern const struct sb_server_interface sb_server_interface;
 

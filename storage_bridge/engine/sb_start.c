@@ -236,7 +236,8 @@ int sb_start_open(struct sb_server *server, struct sb_fault *fault)
 {
     struct replay replay = {.server = server};
     bool made = false;
-    int status = sb_identity_open(server->path, server->options.identity, &server->directory_lock, &made, fault);
+    int status = sb_identity_open(server->path, server->options.marker, server->options.identity,
+                                  &server->directory_lock, &made, fault);
 
     if (status == WIRE_OK)
         status = open_items(server, fault);
@@ -246,7 +247,7 @@ int sb_start_open(struct sb_server *server, struct sb_fault *fault)
     if (status == WIRE_OK)
         status = open_log(server, &replay, fault);
     if (status == WIRE_OK && made)
-        status = sb_identity_complete(server->path, server->options.identity, fault);
+        status = sb_identity_complete(server->path, server->options.marker, server->options.identity, fault);
     if (status == WIRE_OK)
         status = publish_start(server, &replay, fault);
     return status == WIRE_OK ? start_threads(server, fault) : status;

@@ -49,6 +49,7 @@
     X(WIRE_E_STOPPING, "storage process is stopping", "57P03", 1)                                                      \
     X(WIRE_E_DOWN, "storage process is not running", "57P03", 1)                                                       \
     X(WIRE_E_CONFIG, "setting is out of bounds", "22023", 0)                                                           \
+    X(WIRE_E_STORE_LOST, "storage directory is lost", "58P01", 0)                                                      \
     X(WIRE_E_INTERNAL, "internal error", "XX000", 0)
 
 enum wire_error {

@@ -103,19 +103,55 @@ refused('a lost items store', 'lost what was in its subdirectory "items"', sub {
 refused('a lost log', 'lost what was in its subdirectory "log"', sub { rename "$cairn/log", "$cairn.log" }, sub { rename "$cairn.log", "$cairn/log" });
 refused('a lost identity', 'no file IDENTITY', sub { rename "$cairn/IDENTITY", "$cairn.id" }, sub { rename "$cairn.id", "$cairn/IDENTITY" });
 
-# The whole directory is gone: tables must not look empty.
+# The whole directory is gone, or another, empty one is in its place, as when its file system is not mounted.
+my $marker = $node->data_dir . '/cairn.storage';
+for my $place ('missing', 'empty') {
+    my $undo = sub { rmdir $cairn; rename "$cairn.away", $cairn or die "rename: $!\n" };
+    my $from = log_size($node);
+    refused("a storage directory that is $place", "storage directory \".*\" is $place, but file \".*cairn.storage\" says that it held",
+        sub { rename "$cairn", "$cairn.away"; mkdir $cairn if $place eq 'empty' },
+        sub {
+            is(join(' ', glob "$cairn/*"), '', "$place: nothing was made there");
+            $undo->();
+        });
+    like(log_since($node, $from), qr/HINT:  Mount or restore the storage directory.*remove.*"cairn\.storage"/, "$place: the log says what to do");
+}
+
+# An operator who wants to begin empty removes the marker too. Tables from before have no storage until they are truncated.
 $node->stop;
 rename $cairn, "$cairn.away" or die "rename: $!\n";
+rename $marker, "$marker.away" or die "rename: $!\n";
 $node->start;
-wait_until('it has started or given up', sub { (try_sql($node, 'SELECT count(*) FROM cairn.storages()'))[0] == 0 || log_since($node, $offset) =~ /could not start/ });
+wait_until('it begins empty', sub { (try_sql($node, 'SELECT count(*) FROM cairn.storages()'))[0] == 0 });
 my $error = error_of($node, $COUNT);
-isnt($error, '', 'without its storage directory a table is an error, not an empty answer');
-note($error);
+is(state_of($error), '42P01', 'begun empty, a table from before is an error, not an empty answer');
+ok(-s $marker, 'there is a marker again');
 $node->stop;
 system 'rm', '-rf', $cairn;
 rename "$cairn.away", $cairn or die "rename: $!\n";
+unlink $marker;
 $node->start;
 is($node->safe_psql('postgres', $COUNT), '1000|500500', 'with the directory back, everything is there');
+ok(-s $marker, 'a directory from before there was a marker gets one');
+
+# A base backup without a storage directory outside of the data directory knows that it lacks one.
+$node->stop;
+rename $cairn, $node->basedir . '/outside' or die "rename: $!\n";
+$node->append_conf('postgresql.conf', "max_wal_senders = 2\ncairn.storage_directory = '" . $node->basedir . "/outside'");
+$node->start;
+is($node->safe_psql('postgres', $COUNT), '1000|500500', 'moved outside, with the setting, it is served');
+$node->backup('base');
+my $copy = PostgreSQL::Test::Cluster->new('copy');
+$copy->init_from_backup($node, 'base');
+$copy->append_conf('postgresql.conf', "cairn.storage_directory = '" . $copy->basedir . "/outside'");
+$copy->start;
+$copy->wait_for_log(qr/cairn storage could not start: storage directory ".*" is missing/);
+is(state_of(error_of($copy, $COUNT)), '57P03', 'a base backup without it is refused');
+$copy->stop('immediate');
+$node->stop;
+rename $node->basedir . '/outside', $cairn or die "rename: $!\n";
+$node->append_conf('postgresql.conf', "cairn.storage_directory = ''");
+$node->start;
 
 # ---- a place that does not exist, and one that belongs to another cluster ----
 
@@ -124,7 +160,7 @@ $node->append_conf('postgresql.conf', "cairn.storage_directory = '" . $node->dat
 $offset = log_size($node);
 $node->start;
 $node->wait_for_log(qr/cairn storage could not start: .*nowhere/, $offset);
-like(log_since($node, $offset), qr/could not make directory ".*nowhere\/cairn": No such file or directory/, 'a place that does not exist');
+like(log_since($node, $offset), qr/storage directory ".*nowhere\/cairn" is missing/, 'a place that does not exist');
 is(state_of(error_of($node, $COUNT)), '57P03', 'is no place to serve from');
 $node->stop;
 

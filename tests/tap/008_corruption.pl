@@ -129,6 +129,27 @@ $undo->();
 $node->start;
 is($node->safe_psql('postgres', 'SELECT count(v) FROM big'), 20000, 'mended, everything is there');
 
+# The whole file is lost, or cut in half.
+for my $how ('lost', 'shortened') {
+    $node->stop;
+    my $whole = -s $table;
+    rename $table, "$table.away" or die "rename: $!\n";
+    if ($how eq 'shortened') {
+        system('cp', '-p', "$table.away", $table) == 0 or die "copy failed\n";
+        truncate $table, int($whole / 2);
+    }
+    $offset = log_size($node);
+    $node->start;
+    # It has the store's own range too, without which there is no start. Files without that: test_sb_rocks_damage.c.
+    $error = error_of($node, 'SELECT count(v) FROM big');
+    is(state_of($error), '57P03', "a table file is $how: nothing is served");
+    like(log_since($node, $offset), qr/cairn storage could not start: .*\Q$file\E/, "$how: the server log names the file");
+    $node->stop;
+    rename "$table.away", $table or die "rename: $!\n";
+    $node->start;
+    is($node->safe_psql('postgres', 'SELECT count(v) FROM big'), 20000, "$how: put back, everything is there");
+}
+
 # ---- its manifest ----
 
 $node->stop;

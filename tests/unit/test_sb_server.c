@@ -350,7 +350,7 @@ static void test_wrong_directories_are_refused(void **state)
     other.identity--;
     for (int i = 0; i < 2; i++) {
         move(b.path, parts[i], "away");
-        assert_int_equal(start_code(&other, &fault), WIRE_E_CONFIG);
+        assert_int_equal(start_code(&other, &fault), WIRE_E_STORE_LOST);
         assert_non_null(strstr(fault.text, parts[i]));
         move(b.path, "away", parts[i]);
     }
