@@ -163,6 +163,7 @@ struct sb_server {
     _Atomic bool workers_stop; /* readers, scans, sync, keep: end */
     _Atomic bool failed;
     _Atomic bool short_of_room;      /* by the keep thread: new writes are refused */
+    _Atomic bool replayed_unflushed; /* set before the keep thread starts, which clears it */
     _Atomic bool store_full;         /* by the items store: it cannot flush, so the keep thread keeps short_of_room */
     _Atomic uint64_t horizon_wanted; /* by the keep thread, 0 = nothing new */
     _Atomic uint32_t keep_event;     /* futex word of the keep thread */

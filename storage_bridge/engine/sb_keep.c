@@ -6,6 +6,8 @@
  * assertions, a flush that finds no room can end the process. What is kept free lets it flush what it holds in memory;
  * compactions may need more. Should others take that room, a flush waits (sb_rocks_watch.c), and with it this thread.
  *
+ * Before anything is served it flushes what a start has replayed: server_serve() says why.
+ *
  * The log keeps its last durable entry: an items store whose applied index the log does not contain has lost its log,
  * and start-up refuses it.
  */
@@ -126,6 +128,18 @@ static void propose_horizon(struct keep *keep)
     sb_shard_wake(server);
 }
 
+static void flush_replayed(struct sb_server *server)
+{
+    struct sb_fault fault = {0};
+    int status = WIRE_OK;
+
+    if (atomic_load(&server->replayed_unflushed))
+        status = server->store.flush(server->store.self, &fault);
+    if (status != WIRE_OK && status != WIRE_E_DISK_FULL)
+        sb_host_fail(server, &fault);
+    atomic_store(&server->replayed_unflushed, false);
+}
+
 void *sb_keep_main(void *argument)
 {
     struct keep keep = {.server = argument, .written_ms = sb_wall_ms()};
@@ -134,6 +148,7 @@ void *sb_keep_main(void *argument)
     uint32_t event;
 
     (void) prctl(PR_SET_NAME, "cairn-keep");
+    flush_replayed(server);
     for (;;) {
         event = atomic_load_explicit(&server->keep_event, memory_order_acquire);
         if (atomic_load_explicit(&server->workers_stop, memory_order_acquire) || sb_host_failed(server))

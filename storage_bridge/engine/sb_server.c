@@ -161,8 +161,19 @@ static int server_decide(struct sb_server *server, uint64_t decider, bool commit
     return status;
 }
 
+/* What was replayed is flushed first: a disk that cannot be written then fails the start, which harms nobody else,
+ * rather than ending the whole server as soon as it serves, again and again. For room nobody waits here. */
+static void await_first_flush(struct sb_server *server)
+{
+    const struct timespec pause = {0, (long) SB_NS_PER_MS};
+
+    while (atomic_load(&server->replayed_unflushed) && !atomic_load(&server->store_full) && !sb_host_failed(server))
+        (void) nanosleep(&pause, NULL);
+}
+
 static int server_serve(struct sb_server *server, struct sb_fault *fault)
 {
+    await_first_flush(server);
     if (sb_host_failed(server)) {
         pthread_mutex_lock(&server->lines.lock);
         if (fault)

@@ -9,6 +9,7 @@
  *   cairn-scan     takes WIRE_QUEUE_SCANS
  *   cairn-shard    takes WIRE_QUEUE_WRITES, steps the shard, applies, replies
  *   cairn-sync     appends to the log and syncs while the shard goes on; truncates the log
+ *   cairn-watch    one of the items store: what fails in RocksDB's background
  *   cairn-keep     once a second and on demand: durable applied index -> log truncation, flush when the log passes its
  * size, horizon proposals (via the shard)
  *
@@ -19,7 +20,7 @@
  * with a status that makes Postgres reset shared memory and restart every process (slots and queues may be in any
  * state). A log that finds no room on disk is no fault: what is in flight waits until there is room, new writes are
  * refused with WIRE_E_DISK_FULL, reads go on. So they are while the file system has less free than the write buffers
- * and a log segment take.
+ * and a log segment take, and while the items store cannot flush for want of room.
  */
 #ifndef SB_SERVER_H
 #define SB_SERVER_H

@@ -250,6 +250,7 @@ int sb_start_open(struct sb_server *server, struct sb_fault *fault)
         status = sb_identity_complete(server->path, server->options.marker, server->options.identity, fault);
     if (status == WIRE_OK)
         status = publish_start(server, &replay, fault);
+    atomic_store(&server->replayed_unflushed, replay.last_index > replay.applied_index);
     return status == WIRE_OK ? start_threads(server, fault) : status;
 }
 

@@ -142,6 +142,37 @@ for my $room (0, 700_000, 3_000_000) {
     room_again("$room bytes");
 }
 
+# ---- table files that cannot be written, for another reason or for want of room ----
+
+$node->stop;
+$disk->start(full => 'cairn/items/*.sst', error => POSIX::EIO);
+$offset = log_size($node);
+$disk->set_room(0);
+write_until_refused(200);
+wait_until('broken: the storage process ends', sub { log_since($node, $offset) =~ /cairn storage failed: a flush of the items store failed: IO error: .*\.sst/ });
+wait_until('broken: and says at each start why it cannot', sub { log_since($node, $offset) =~ /cairn storage could not (?:start|serve): .*IO error: .*\.sst/ });
+is((try_sql($node, 'INSERT INTO heap VALUES (3) RETURNING k'))[1], 3, 'broken: heap tables go on');
+$node->stop; # hangs nowhere
+$disk->start(full => 'cairn/items/*.sst', error => POSIX::EIO);
+room_again('broken');
+
+$node->stop;
+$disk->start(full => 'cairn/items/*.sst');
+$offset = log_size($node);
+$disk->set_room(0);
+write_until_refused(200);
+wait_until('no table files: it is noticed', sub { log_since($node, $offset) =~ /writes are refused until there is room on disk: a flush of the items store failed/ });
+wait_until('no table files: a write is refused', sub { !write_one() && state_of($error) eq '53100' });
+reads_and_heap('no table files');
+unlike(log_since($node, $offset), qr/terminating any other active server processes/, 'no table files: nothing was restarted');
+room_again('no table files');
+$disk->set_room(0);
+write_until_refused(200);
+$node->stop; # does not wait for room
+$disk->set_room(-1);
+$disk->start(full => 'cairn/*');
+is(missing(), '', 'stopped without room for table files, the log has it all');
+
 # ---- no room at a start ----
 
 $disk->set_room(0);

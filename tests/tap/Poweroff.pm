@@ -39,7 +39,7 @@ sub must_run {
     return @lines;
 }
 
-# Begin a record of the server, which is stopped, and start it. options: skip => pattern, full => pattern, fail_ok.
+# Begin a record of the server, which is stopped, and start it. options: skip => pattern, full => pattern, error => errno, fail_ok.
 sub start {
     my ($self, %options) = @_;
     $self->must_run('snapshot', $self->{root}, $self->{dir});
@@ -55,7 +55,8 @@ sub start_again {
         CAIRN_POWEROFF_ROOT => $self->{root},
         CAIRN_POWEROFF_DIR  => $self->{dir},
         ($options{skip} ? (CAIRN_POWEROFF_SKIP => $options{skip}) : ()),
-        ($options{full} ? (CAIRN_POWEROFF_FULL => $options{full}) : ())
+        ($options{full} ? (CAIRN_POWEROFF_FULL => $options{full}) : ()),
+        ($options{error} ? (CAIRN_POWEROFF_ERROR => $options{error}) : ())
     );
     return $self->{node}->start(fail_ok => $options{fail_ok});
 }

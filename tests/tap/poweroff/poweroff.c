@@ -8,6 +8,7 @@
  *                        shows that it would notice a missing sync
  *   CAIRN_POWEROFF_FULL  pattern of paths whose files may grow by control.room bytes only; what is more fails with
  *                        ENOSPC. Removing files gives nothing back
+ *   CAIRN_POWEROFF_ERROR as a number, the errno that it fails with instead: a disk that is broken, not full
  *
  * Happy path: every call that changes files or names below the root is made, then recorded; one mutex of the process is
  * held over both. A sync is recorded and not made, for what the disk keeps is decided by poweroff_apply: it takes a
@@ -59,6 +60,7 @@ static size_t root_size;
 static const char *directory;
 static const char *skipped;
 static const char *limited;
+static int no_room = ENOSPC; /* errno of growing further */
 static struct poweroff_control *control;
 static struct descriptor table[DESCRIPTORS];
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
@@ -100,6 +102,8 @@ __attribute__((constructor)) static void begin(void)
         return;
     skipped = environment("CAIRN_POWEROFF_SKIP");
     limited = environment("CAIRN_POWEROFF_FULL");
+    if (environment("CAIRN_POWEROFF_ERROR"))
+        no_room = atoi(environment("CAIRN_POWEROFF_ERROR"));
     snprintf(path, sizeof(path), "%s/control", directory);
     fd = (int) syscall(SYS_openat, AT_FDCWD, path, O_RDWR | O_CLOEXEC, 0);
     if (fd < 0)
@@ -370,7 +374,7 @@ static ssize_t write_any(int fd, const void *data, size_t size, off_t offset)
                                              : (uint64_t) lseek(fd, 0, SEEK_CUR);
         if (size > 0 && (size = take_room(d, &st, at, size)) == 0) {
             pthread_mutex_unlock(&mutex);
-            errno = ENOSPC;
+            errno = no_room;
             return -1;
         }
     }
@@ -471,7 +475,7 @@ static int allocate(int fd, int mode, off_t offset, off_t length)
         return (int) syscall(SYS_fallocate, fd, mode, offset, length);
     pthread_mutex_lock(&mutex);
     if (take_room(d, &st, (uint64_t) offset, (size_t) length) < (size_t) length) {
-        errno = ENOSPC;
+        errno = no_room;
         result = -1;
     }
     if (result == 0)
