@@ -24,7 +24,6 @@
     "A sort condition is {\"=\": v}, {\"<\": v}, {\"<=\": v}, {\">\": v}, {\">=\": v}, {\"between\": [a, b]} or "      \
     "{\"begins_with\": prefix}."
 
-#define FIRST_COUNT_MAX 10000
 #define SEGMENTS_MAX 1000000 /* DynamoDB's */
 
 PG_FUNCTION_INFO_V1(cairn_query);
@@ -100,8 +99,10 @@ static void start_scan(FunctionCallInfo fcinfo, ItemScan *scan)
     cairn_view_init(&view, scan->call.relation, GetActiveSnapshot());
     view.curcid = command;
     if (wire_span_compare(span_of(&scan->low), span_of(&scan->high)) < 0) {
-        scan->range = cairn_range_begin(&view, scan->limited ? (int) Min(scan->remaining, FIRST_COUNT_MAX) : 0);
+        scan->range = cairn_range_begin(&view, 0);
         cairn_range_set(scan->range, span_of(&scan->low), span_of(&scan->high));
+        if (scan->limited)
+            cairn_range_expect(scan->range, (uint64) scan->remaining);
     }
     scan->expression = ((ReturnSetInfo *) fcinfo->resultinfo)->econtext;
     RegisterExprContextCallback(scan->expression, close_scan, PointerGetDatum(scan));

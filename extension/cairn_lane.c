@@ -65,6 +65,7 @@ typedef struct Exchange {
     enum wire_queue_name queue;
     LaneManner manner;
     uint32 generation; /* of the storage process that got the first piece */
+    uint8 *room;       /* for the reply, or NULL */
 } Exchange;
 
 CairnUsage cairn_usage;
@@ -391,7 +392,7 @@ static int fetch_rest(Exchange *x, uint8 *data, uint32 have, uint32 total)
     return WIRE_OK;
 }
 
-/* Wait for the reply and copy it into the current memory context. Codes other than those of the reply: WIRE_E_DOWN,
+/* Wait for the reply and copy it into its room or the current memory context. Codes other than those of the reply: WIRE_E_DOWN,
  * WIRE_E_NOMEM, decoding errors. */
 static int receive(Exchange *x, CairnReply *reply)
 {
@@ -407,7 +408,9 @@ static int receive(Exchange *x, CairnReply *reply)
     total = x->slot->total;
     if (x->slot->more || x->slot->offset != 0 || size > WIRE_PIECE_MAX || total > WIRE_MESSAGE_MAX || size > total)
         return WIRE_E_BAD_FORMAT;
-    data = MemoryContextAllocExtended(CurrentMemoryContext, Max(total, 1), MCXT_ALLOC_NO_OOM);
+    data = x->room && total <= WIRE_PIECE_MAX
+               ? x->room
+               : MemoryContextAllocExtended(CurrentMemoryContext, Max(total, 1), MCXT_ALLOC_NO_OOM);
     if (!data)
         return WIRE_E_NOMEM;
     memcpy(data, x->slot->buffer, size);
@@ -457,7 +460,9 @@ static void count_usage(enum wire_operation operation, const CairnReply *reply, 
     switch (operation) {
     case WIRE_SCAN:
         (void) wire_read_u8(&body);
-        /* FALLTHROUGH */
+        cairn_usage.items_read += wire_read_u32(&body);
+        cairn_usage.bytes_read += reply->body.size - reply->body.position;
+        break;
     case WIRE_GET:
         cairn_usage.items_read += wire_read_varint(&body);
         cairn_usage.bytes_read += reply->body.size - reply->body.position;
@@ -483,6 +488,8 @@ void cairn_request_begin(CairnRequest *request, const struct wire_request *heade
     wire_request_write(&measure, header);
     capacity = measure.size + body_estimate;
     request->operation = header->operation;
+    request->queue = wire_request_queue(header->operation, header->flags);
+    request->room = NULL;
     request->writer = wire_writer_of(palloc(capacity), capacity);
     wire_request_write(&request->writer, header);
 }
@@ -511,9 +518,10 @@ static int check_request(const CairnRequest *request)
 
 static void start_exchange(Exchange *x, const CairnRequest *request, LaneManner manner)
 {
-    x->queue = wire_operation_queue(request->operation);
+    x->queue = request->queue;
     x->manner = manner;
     x->generation = 0;
+    x->room = request->room;
 }
 
 /* What the caller need not know by table and key. */
@@ -527,7 +535,7 @@ static void raise_transport(int code, int status)
 
 void cairn_lane_call(CairnRequest *request, CairnReply *reply)
 {
-    bool is_write = wire_operation_queue(request->operation) == WIRE_QUEUE_WRITES;
+    bool is_write = request->queue == WIRE_QUEUE_WRITES;
     int code = check_request(request);
     Exchange x;
 
@@ -575,7 +583,7 @@ void cairn_lane_send(CairnRequest *request)
 
     if (code != WIRE_OK)
         cairn_error_raise(code, NULL);
-    if (wire_operation_queue(request->operation) == WIRE_QUEUE_WRITES)
+    if (request->queue == WIRE_QUEUE_WRITES)
         elog(ERROR, "cairn: a write cannot be sent ahead");
     (void) ready(false);
     cairn_lane_forget();

@@ -15,13 +15,14 @@
 
 #include "lib/stringinfo.h"
 
+#include "wire_lane.h"
 #include "wire_request.h"
 
 typedef struct CairnReply {
     int status; /* enum wire_error */
     uint32 detail;
     uint64 snapshot;
-    struct wire_reader body; /* over bytes palloc'd in the context current at the call */
+    struct wire_reader body; /* over bytes in the request's room, or palloc'd in the context current at the call */
 } CairnReply;
 
 /* Start a request in `request` (initialised here, in the current context): header written, body to be appended with the
@@ -29,6 +30,8 @@ typedef struct CairnReply {
 typedef struct CairnRequest {
     struct wire_writer writer; /* data grows: use cairn_request_reserve before writing more than what is left */
     enum wire_operation operation;
+    enum wire_queue_name queue;
+    uint8 *room; /* WIRE_PIECE_MAX bytes for a reply that fits them, NULL at first: none */
 } CairnRequest;
 
 void cairn_request_begin(CairnRequest *request, const struct wire_request *header, Size body_estimate);

@@ -1,8 +1,15 @@
 /*
  * See cairn_range.h.
  *
- * Happy path of a walk: a batch arrives, is checked, the request for the next one leaves, and rows are merged with the
- * write set key by key; an own version wins, an own delete hides.
+ * Happy path of a walk: a batch arrives, is checked, and its rows are merged with the write set key by key; an own
+ * version wins, an own delete hides. While a batch is read the next one is asked for:
+ *
+ *   how many rows are wanted     first batch               next is asked for
+ *   known, n                     n, or what fits           at once, if n are not here yet; else not at all
+ *   not known, perhaps few       first_count rows, small   not while the first is read; then halfway
+ *   not known, perhaps all       what fits                 halfway
+ *
+ * A batch with a small limit is a short scan, which reader threads answer; the scan thread has the long ones.
  *
  * A batch is dropped and asked for again from the last row returned when the direction changes, and when the write set
  * has spilled: own versions that would have been merged into this batch are in the storage process then.
@@ -21,6 +28,7 @@
 #include "cairn_writeset.h"
 
 #define REQUEST_ROOM 64 /* what a request needs beside its keys */
+#define SEND_NEVER PG_UINT64_MAX
 
 typedef enum CairnPlace {
     PLACE_START,  /* nothing was returned yet */
@@ -31,9 +39,14 @@ typedef enum CairnPlace {
 
 struct CairnRange {
     CairnView view;
-    MemoryContext memory; /* of the batch and of what is decoded from it */
-    uint64 serial;        /* tells whose the prefetch is */
+    MemoryContext home;       /* of the walk itself */
+    MemoryContext memory;     /* of the batch, unless it is in `room` */
+    MemoryContext row_memory; /* of what is decoded from the row last returned, or copied for it */
+    uint8 *room;              /* for batches; goes with `home` */
+    uint64 serial;            /* tells whose the prefetch is */
     int first_count;
+    uint64 expected; /* rows wanted as far as known, 0: not known */
+    uint64 returned; /* of them */
 
     Size low_size;
     Size high_size;
@@ -44,8 +57,9 @@ struct CairnRange {
     bool loaded; /* a batch is here, in `forward` direction */
     bool forward;
     bool more;
-    bool peeked; /* `stored` is the batch's next row, not returned yet */
-    uint64 left; /* rows of the batch behind it */
+    bool peeked;    /* `stored` is the batch's next row, not returned yet */
+    uint64 left;    /* rows of the batch behind it */
+    uint64 send_at; /* the next batch is asked for when so many are left */
     struct wire_reader rows;
     CairnRow stored;
     int loads;
@@ -57,6 +71,8 @@ struct CairnRange {
     uint8 last[WIRE_KEY_MAX + 1]; /* last key of the batch */
 };
 
+/* A buffer for batches that no walk has: kept, because new memory of this size costs a page fault for each 4 KB. */
+static uint8 *spare_room;
 static uint64 serial_counter;
 static uint64 prefetch_serial;
 
@@ -133,24 +149,43 @@ static struct wire_span high_of(const CairnRange *range)
     return (struct wire_span){range->high, range->high_size};
 }
 
+/* How much to ask for when `ahead` rows are here that were not returned yet. */
+static void size_batch(const CairnRange *range, uint64 ahead, uint64 *limit, uint64 *target)
+{
+    *limit = 0;
+    *target = WIRE_SCAN_REPLY_TARGET;
+    if (range->expected > range->returned + ahead)
+        *limit = range->expected - range->returned - ahead;
+    else if (range->loads == 0 && range->first_count > 0) {
+        *limit = (uint64) range->first_count;
+        *target = WIRE_SCAN_FIRST_TARGET;
+    }
+}
+
 static void begin_request(CairnRange *range, CairnRequest *request)
 {
     struct wire_request header = {.operation = WIRE_SCAN};
     struct wire_span low = low_of(range);
     struct wire_span high = high_of(range);
+    uint64 limit;
+    uint64 target;
 
     if (range->last_size > 0 && range->forward) {
         range->last[range->last_size] = 0; /* the least key behind it */
         low = (struct wire_span){range->last, range->last_size + 1};
     } else if (range->last_size > 0)
         high = (struct wire_span){range->last, range->last_size};
+    size_batch(range, range->left, &limit, &target);
     cairn_xact_fill_header(&header, range->view.storage_id, range->view.snapshot, range->view.curcid);
+    if (limit > 0 && limit <= WIRE_SHORT_SCAN_ITEMS)
+        header.flags |= WIRE_SHORT;
     cairn_request_begin(request, &header, low.size + high.size + REQUEST_ROOM);
+    request->room = range->room;
     wire_write_u8(&request->writer, range->forward ? 0 : 1);
     wire_write_span(&request->writer, low.data, low.size);
     wire_write_span(&request->writer, high.data, high.size);
-    wire_write_varint(&request->writer, range->loads == 0 ? (uint64) range->first_count : 0);
-    wire_write_varint(&request->writer, WIRE_SCAN_REPLY_TARGET);
+    wire_write_varint(&request->writer, limit);
+    wire_write_varint(&request->writer, target);
 }
 
 static bool prefetching(const CairnRange *range)
@@ -184,14 +219,27 @@ static void check_batch(CairnRange *range)
 
 static void send_ahead(CairnRange *range)
 {
+    MemoryContext previous;
     CairnRequest request;
 
-    /* Who guessed that few rows are wanted is believed for one batch. */
-    if (!range->more || (range->first_count > 0 && range->loads < 2) || cairn_lane_pending())
+    if (cairn_lane_pending())
         return;
+    previous = MemoryContextSwitchTo(range->memory);
     begin_request(range, &request);
     cairn_lane_send(&request);
+    pfree(request.writer.data);
     prefetch_serial = range->serial;
+    MemoryContextSwitchTo(previous);
+}
+
+/* When to ask for the batch behind the one that has just arrived. */
+static uint64 send_moment(const CairnRange *range)
+{
+    if (!range->more)
+        return SEND_NEVER;
+    if (range->expected > range->returned)
+        return range->expected > range->returned + range->left ? range->left : SEND_NEVER;
+    return range->first_count > 0 && range->loads == 1 ? SEND_NEVER : range->left / 2;
 }
 
 static void load(CairnRange *range)
@@ -211,13 +259,13 @@ static void load(CairnRange *range)
     if (reply.status != WIRE_OK)
         raise_fault(&range->view, reply.status);
     range->more = wire_read_u8(&reply.body) != 0;
-    range->left = wire_read_varint(&reply.body);
+    range->left = wire_read_u32(&reply.body);
     range->rows =
         wire_reader_of(reply.body.failed ? NULL : reply.body.data + reply.body.position, wire_reader_left(&reply.body));
     check_batch(range);
     range->loaded = true;
     range->loads++;
-    send_ahead(range);
+    range->send_at = send_moment(range);
     MemoryContextSwitchTo(previous);
 }
 
@@ -231,6 +279,8 @@ static const CairnRow *peek_stored(CairnRange *range)
             load(range);
             continue;
         }
+        if (range->left == range->send_at)
+            send_ahead(range);
         range->stored.key = wire_read_span(&range->rows);
         range->stored.item = wire_read_span(&range->rows);
         range->stored.own = false;
@@ -271,6 +321,7 @@ static void restart(CairnRange *range, bool forward)
     MemoryContextReset(range->memory);
     range->loaded = range->more = range->peeked = false;
     range->left = 0;
+    range->loads = 0;
     range->forward = forward;
     range->spills = cairn_writeset_spills();
     range->last_size = range->place == PLACE_AT ? range->at_size : 0;
@@ -280,7 +331,7 @@ static void restart(CairnRange *range, bool forward)
 
 static void take_own(CairnRange *range, struct wire_span key, const CairnOwnVersion *own, CairnRow *row)
 {
-    MemoryContext previous = MemoryContextSwitchTo(range->memory);
+    MemoryContext previous = MemoryContextSwitchTo(range->row_memory);
 
     *row = (CairnRow){copy_span(key), copy_span(own->item), true};
     MemoryContextSwitchTo(previous);
@@ -290,10 +341,14 @@ bool cairn_range_next(CairnRange *range, ScanDirection direction, CairnRow *row)
 {
     bool forward = !ScanDirectionIsBackward(direction);
 
+    MemoryContextReset(range->row_memory);
     if (range->place == (forward ? PLACE_BEHIND : PLACE_BEFORE))
         return false;
-    if (forward != range->forward || range->spills != cairn_writeset_spills())
+    if (forward != range->forward || range->spills != cairn_writeset_spills()) {
+        if (range->place != PLACE_START && forward != range->forward)
+            range->expected = 0; /* who turns round is not counting */
         restart(range, forward);
+    }
     for (;;) {
         const CairnRow *stored = peek_stored(range);
         struct wire_span own_key;
@@ -312,6 +367,7 @@ bool cairn_range_next(CairnRange *range, ScanDirection direction, CairnRow *row)
             range->peeked = false;
         if (order < 0) {
             set_place(range, stored->key);
+            range->returned++;
             *row = *stored;
             return true;
         }
@@ -319,21 +375,47 @@ bool cairn_range_next(CairnRange *range, ScanDirection direction, CairnRow *row)
         if (own.deleted)
             continue;
         take_own(range, own_key, &own, row);
+        range->returned++;
         return true;
     }
 }
 
 /* --- life --- */
 
+static void leave_room(void *argument)
+{
+    CairnRange *range = argument;
+
+    if (spare_room)
+        pfree(range->room);
+    else
+        spare_room = range->room;
+}
+
+static void take_room(CairnRange *range)
+{
+    MemoryContextCallback *callback = MemoryContextAllocZero(range->home, sizeof(*callback));
+
+    range->room = spare_room ? spare_room : MemoryContextAlloc(TopMemoryContext, WIRE_PIECE_MAX);
+    spare_room = NULL;
+    callback->func = leave_room;
+    callback->arg = range;
+    MemoryContextRegisterResetCallback(range->home, callback);
+}
+
 CairnRange *cairn_range_begin(const CairnView *view, int first_count)
 {
-    CairnRange *range = palloc(sizeof(CairnRange));
+    MemoryContext home = AllocSetContextCreate(CurrentMemoryContext, "CairnScan", ALLOCSET_SMALL_SIZES);
+    CairnRange *range = MemoryContextAlloc(home, sizeof(CairnRange));
     struct wire_writer low = wire_writer_of(range->low, sizeof(range->low));
     struct wire_writer high = wire_writer_of(range->high, sizeof(range->high));
 
     memset(range, 0, offsetof(CairnRange, low));
     range->view = *view;
-    range->memory = AllocSetContextCreate(CurrentMemoryContext, "CairnScanBatch", ALLOCSET_DEFAULT_SIZES);
+    range->home = home;
+    range->memory = AllocSetContextCreate(home, "CairnScanBatch", ALLOCSET_DEFAULT_SIZES);
+    range->row_memory = AllocSetContextCreate(home, "CairnScanRow", ALLOCSET_DEFAULT_SIZES);
+    take_room(range);
     range->serial = ++serial_counter;
     range->first_count = first_count;
     wire_key_write_prefix(&low, view->storage_id, 0);
@@ -348,7 +430,7 @@ CairnRange *cairn_range_begin(const CairnView *view, int first_count)
 void cairn_range_rewind(CairnRange *range)
 {
     range->place = PLACE_START;
-    range->loads = 0;
+    range->expected = range->returned = 0;
     restart(range, true);
 }
 
@@ -363,9 +445,14 @@ void cairn_range_set(CairnRange *range, struct wire_span low, struct wire_span h
     cairn_range_rewind(range);
 }
 
+void cairn_range_expect(CairnRange *range, uint64 rows)
+{
+    range->expected = rows;
+}
+
 MemoryContext cairn_range_memory(CairnRange *range)
 {
-    return range->memory;
+    return range->row_memory;
 }
 
 const CairnView *cairn_range_view(const CairnRange *range)
@@ -376,6 +463,5 @@ const CairnView *cairn_range_view(const CairnRange *range)
 void cairn_range_end(CairnRange *range)
 {
     forget_prefetch(range);
-    MemoryContextDelete(range->memory);
-    pfree(range);
+    MemoryContextDelete(range->home);
 }

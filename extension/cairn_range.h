@@ -48,6 +48,9 @@ CairnRange *cairn_range_begin(const CairnView *view, int first_count);
  */
 void cairn_range_set(CairnRange *range, struct wire_span low, struct wire_span high);
 void cairn_range_rewind(CairnRange *range);
+/* The caller will take so many rows from the start, as far as it knows: batches are sized by it, more may be read.
+ * Forgotten by _set and _rewind. */
+void cairn_range_expect(CairnRange *range, uint64 rows);
 
 /*
  * The next row in a direction; the direction may change at any time. From the start, backward begins at the end. False:
@@ -56,7 +59,7 @@ void cairn_range_rewind(CairnRange *range);
  */
 bool cairn_range_next(CairnRange *range, ScanDirection direction, CairnRow *row);
 
-/* Reset by each batch. */
+/* Reset by each call of cairn_range_next. */
 MemoryContext cairn_range_memory(CairnRange *range);
 const CairnView *cairn_range_view(const CairnRange *range);
 

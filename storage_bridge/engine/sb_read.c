@@ -19,6 +19,8 @@
     1000 /* each needs a change in the very moment between two steps of a read; damage is always met again */
 
 #define NO_SNAPSHOT (WIRE_VERSION_MAX - 1) /* every version there is, none that is undecided */
+#define SPAN_ROOM 10                       /* a span's length at most */
+#define SCAN_HEADER_SIZE 5                 /* before the rows of a scan */
 
 /* What an item found in SB_ITEMS means to a reader. */
 enum verdict {
@@ -249,27 +251,36 @@ struct scan {
     struct wire_span high;
     uint64_t limit;
     uint64_t target;
-    uint64_t count;
-    struct sb_buffer rows;
-    struct sb_buffer last;  /* last key returned */
+    uint32_t count;
+    struct sb_buffer *out;
+    size_t start; /* of the reply's body in `out` */
+    size_t last;  /* of the last key returned, in `out` */
+    size_t last_size;
     struct sb_buffer bound; /* low or high after a new view, owned */
     bool full;
 };
 
+/* The checksum is verified here, where the key is known; who reads the item takes it apart. */
 static int emit(struct scan *scan, struct wire_span key, struct wire_span item, uint64_t version)
 {
-    int status = append_span(&scan->rows, key);
+    struct sb_buffer *out = scan->out;
+    int status = sb_buffer_reserve(out, SPAN_ROOM + key.size + SPAN_ROOM + item.size);
+    struct wire_writer w;
 
-    if (status == WIRE_OK)
-        status = append_varint(&scan->rows, item.size);
-    if (status == WIRE_OK)
-        status = append_item(&scan->rows, key, item, version, scan->fault);
-    scan->last.size = 0;
-    if (status == WIRE_OK)
-        status = sb_buffer_append(&scan->last, key.data, key.size);
+    if (status != WIRE_OK)
+        return status;
+    if (wire_item_verify(item.data, item.size) != WIRE_OK)
+        return corrupt_item(key, scan->fault);
+    w = wire_writer_of(out->data + out->size, out->capacity - out->size);
+    wire_write_span(&w, key.data, key.size);
+    scan->last = out->size + w.size - key.size;
+    scan->last_size = key.size;
+    wire_write_span(&w, item.data, item.size);
+    out->size += w.size;
+    wire_item_set_version(out->data + out->size - item.size, version);
     scan->count++;
-    scan->full = scan->rows.size >= scan->target || (scan->limit > 0 && scan->count >= scan->limit);
-    return status;
+    scan->full = out->size - scan->start >= scan->target || (scan->limit > 0 && scan->count >= scan->limit);
+    return WIRE_OK;
 }
 
 /* Merge one item key with the history cursor. *again: take a new view. */
@@ -377,7 +388,7 @@ static int scan_advance(struct scan *scan)
     if (scan->count == 0)
         return WIRE_OK;
     scan->bound.size = 0;
-    status = sb_buffer_append(&scan->bound, scan->last.data, scan->last.size);
+    status = sb_buffer_append(&scan->bound, scan->out->data + scan->last, scan->last_size);
     if (status == WIRE_OK && scan->forward)
         status = sb_buffer_append(&scan->bound, &zero, 1);
     if (scan->forward)
@@ -390,7 +401,7 @@ static int scan_advance(struct scan *scan)
 static int scan_run(struct scan *scan)
 {
     for (int i = 0; i < SETTLED_RETRIES; i++) {
-        uint64_t before = scan->count;
+        uint32_t before = scan->count;
         bool again = false;
         int status = scan_view(scan, &again);
 
@@ -406,6 +417,32 @@ static int scan_run(struct scan *scan)
                         (unsigned long long) scan->request->storage_id);
 }
 
+static int open_scan(struct scan *scan)
+{
+    const struct wire_request *request = scan->request;
+    struct wire_reader body = request->body;
+    uint8_t direction = wire_read_u8(&body);
+    int status;
+
+    scan->forward = direction == 0;
+    scan->low = wire_read_span(&body);
+    scan->high = wire_read_span(&body);
+    scan->limit = wire_read_varint(&body);
+    scan->target = wire_read_varint(&body);
+    status = wire_reader_finish(&body);
+    if (status != WIRE_OK)
+        return status;
+    if (direction > 1 || request->storage_id == 0 || scan->low.size > WIRE_KEY_MAX + 1 ||
+        scan->high.size > WIRE_KEY_MAX + 1)
+        return WIRE_E_BAD_FORMAT;
+    if ((request->flags & WIRE_SHORT) &&
+        (scan->limit == 0 || scan->limit > WIRE_SHORT_SCAN_ITEMS || scan->target > WIRE_SCAN_REPLY_TARGET))
+        return WIRE_E_BAD_FORMAT;
+    if (scan->target > WIRE_MESSAGE_MAX / 2)
+        scan->target = WIRE_MESSAGE_MAX / 2;
+    return WIRE_OK;
+}
+
 static int read_scan(struct sb_reader *reader, const struct wire_request *request, uint64_t snapshot,
                      struct sb_buffer *out, struct sb_fault *fault)
 {
@@ -413,44 +450,30 @@ static int read_scan(struct sb_reader *reader, const struct wire_request *reques
     uint8_t end_bytes[WIRE_KEY_PREFIX_SIZE];
     struct wire_writer prefix = wire_writer_of(prefix_bytes, sizeof(prefix_bytes));
     struct wire_writer end = wire_writer_of(end_bytes, sizeof(end_bytes));
-    struct wire_reader body = request->body;
-    struct scan scan = {.reader = reader, .request = request, .fault = fault, .snapshot = snapshot};
-    uint8_t direction = wire_read_u8(&body);
-    uint8_t more;
-    int status;
+    struct scan scan = {.reader = reader, .request = request, .fault = fault, .snapshot = snapshot, .out = out};
+    uint8_t header[SCAN_HEADER_SIZE] = {0};
+    struct wire_writer w;
+    int status = open_scan(&scan);
 
-    scan.forward = direction == 0;
-    scan.low = wire_read_span(&body);
-    scan.high = wire_read_span(&body);
-    scan.limit = wire_read_varint(&body);
-    scan.target = wire_read_varint(&body);
-    status = wire_reader_finish(&body);
     if (status != WIRE_OK)
         return status;
-    if (direction > 1 || request->storage_id == 0 || scan.low.size > WIRE_KEY_MAX + 1 ||
-        scan.high.size > WIRE_KEY_MAX + 1)
-        return WIRE_E_BAD_FORMAT;
-    if (scan.target > WIRE_MESSAGE_MAX / 2)
-        scan.target = WIRE_MESSAGE_MAX / 2;
     wire_key_write_prefix(&prefix, request->storage_id, 0);
     wire_key_write_prefix(&end, request->storage_id, 1);
     if (wire_span_compare(scan.low, (struct wire_span){prefix.data, prefix.size}) < 0)
         scan.low = (struct wire_span){prefix.data, prefix.size};
     if (scan.high.size == 0 || wire_span_compare(scan.high, (struct wire_span){end.data, end.size}) > 0)
         scan.high = (struct wire_span){end.data, end.size};
-    if (wire_span_compare(scan.low, scan.high) < 0)
+    scan.start = out->size;
+    status = sb_buffer_append(out, header, sizeof(header));
+    if (status == WIRE_OK && wire_span_compare(scan.low, scan.high) < 0)
         status = scan_run(&scan);
-    more = scan.full;
-    if (status == WIRE_OK)
-        status = sb_buffer_append(out, &more, 1);
-    if (status == WIRE_OK)
-        status = append_varint(out, scan.count);
-    if (status == WIRE_OK)
-        status = sb_buffer_append(out, scan.rows.data, scan.rows.size);
-    sb_buffer_close(&scan.rows);
-    sb_buffer_close(&scan.last);
     sb_buffer_close(&scan.bound);
-    return status;
+    if (status != WIRE_OK)
+        return status;
+    w = wire_writer_of(out->data + scan.start, sizeof(header));
+    wire_write_u8(&w, scan.full);
+    wire_write_u32(&w, scan.count);
+    return WIRE_OK;
 }
 
 static int read_lookup(struct sb_reader *reader, const struct wire_request *request, struct sb_buffer *out,

@@ -11,7 +11,7 @@
 #include <sys/prctl.h>
 
 #define FETCH_KEYS 64                       /* keys of one multi_get */
-#define OUT_KEEP_BYTES (WIRE_PIECE_MAX * 4) /* a larger reply buffer is given back */
+#define OUT_KEEP_BYTES (WIRE_PIECE_MAX * 2) /* a larger reply buffer is given back */
 #define IDLE_NS SB_NS_PER_S
 #define APPLIED_WAIT_NS (100 * SB_NS_PER_MS) /* each wait; how late a failed server is noticed */
 
@@ -175,7 +175,7 @@ static void answer(struct sb_worker *worker, uint32_t slot, struct wire_span byt
     struct wire_writer w;
     int status = wire_request_open(bytes.data, bytes.size, &request);
 
-    if (status != WIRE_OK || wire_operation_queue(request.operation) != worker->queue) {
+    if (status != WIRE_OK || wire_request_queue(request.operation, request.flags) != worker->queue) {
         sb_slots_reply_code(server, slot, 0, status != WIRE_OK ? status : WIRE_E_BAD_FORMAT, 0);
         return;
     }

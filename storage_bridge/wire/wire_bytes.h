@@ -80,7 +80,9 @@ static inline uint64_t wire_read_fixed(struct wire_reader *r, size_t width)
 
 static inline uint8_t wire_read_u8(struct wire_reader *r)
 {
-    return (uint8_t) wire_read_fixed(r, 1);
+    const uint8_t *at = wire_read_bytes(r, 1);
+
+    return at ? *at : 0;
 }
 
 static inline uint16_t wire_read_u16(struct wire_reader *r)
@@ -103,6 +105,9 @@ static inline uint64_t wire_read_varint(struct wire_reader *r)
 {
     uint64_t value = 0;
 
+    /* Nearly all are of one byte. */
+    if (!r->failed && r->position < r->size && r->data[r->position] < 0x80)
+        return r->data[r->position++];
     for (unsigned shift = 0; shift < 64; shift += 7) {
         uint8_t byte = wire_read_u8(r);
 

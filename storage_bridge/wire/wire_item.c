@@ -24,11 +24,10 @@ static uint32_t item_checksum(const uint8_t *item, size_t size)
     return wire_checksum(item + SEALED_AT, size - SEALED_AT, (uint64_t) item[0] << 8 | item[FLAGS_AT]);
 }
 
-static inline int next_declared(struct wire_reader *r, struct wire_attr_ref *ref, struct wire_attr *out,
-                                VALUE_READER(value))
+/* The value of the declared attribute whose number was just read. */
+static inline int value_behind(struct wire_reader *r, uint64_t number, struct wire_attr_ref *ref, struct wire_attr *out,
+                               VALUE_READER(value))
 {
-    uint64_t number = wire_read_varint(r);
-
     if (r->failed)
         return WIRE_E_SHORT_INPUT;
     if (number == 0 || number > UINT32_MAX) {
@@ -37,6 +36,12 @@ static inline int next_declared(struct wire_reader *r, struct wire_attr_ref *ref
     }
     *ref = (struct wire_attr_ref){.number = (uint32_t) number};
     return value(r, out);
+}
+
+static inline int next_declared(struct wire_reader *r, struct wire_attr_ref *ref, struct wire_attr *out,
+                                VALUE_READER(value))
+{
+    return value_behind(r, wire_read_varint(r), ref, out, value);
 }
 
 static inline int next_named(struct wire_reader *r, struct wire_attr_ref *ref, struct wire_attr *out,
@@ -68,19 +73,36 @@ static int open_header(struct wire_reader *r, struct wire_item *out)
     return reserved != 0 || (out->flags & ~WIRE_ITEM_DELETED) != 0 ? WIRE_E_BAD_FORMAT : WIRE_OK;
 }
 
+/* As next_declared, over it: values that are plain bytes need not be taken apart. */
+static int skip_declared(struct wire_reader *r)
+{
+    uint64_t number = wire_read_varint(r);
+    struct wire_attr_ref ref;
+    struct wire_attr attr;
+    uint8_t type;
+
+    if (!r->failed && number > 0 && number <= UINT32_MAX && wire_reader_left(r) > 0) {
+        type = r->data[r->position];
+        if (type == WIRE_STRING || type == WIRE_BINARY || type == WIRE_OPAQUE) {
+            r->position++;
+            (void) wire_read_span(r);
+            return r->failed ? WIRE_E_SHORT_INPUT : WIRE_OK;
+        }
+    }
+    return value_behind(r, number, &ref, &attr, wire_attr_view);
+}
+
 static int locate_declared(struct wire_reader *r, struct wire_item *out)
 {
     uint64_t count = wire_read_varint(r);
     size_t start = r->position;
-    struct wire_attr_ref ref;
-    struct wire_attr attr;
 
     if (r->failed)
         return WIRE_E_SHORT_INPUT;
     if (count > WIRE_ATTRIBUTES_MAX)
         return WIRE_E_BAD_FORMAT;
     for (uint64_t i = 0; i < count; i++) {
-        int code = next_declared(r, &ref, &attr, wire_attr_view);
+        int code = skip_declared(r);
 
         if (code != WIRE_OK)
             return code;
@@ -104,6 +126,14 @@ static int locate_named(struct wire_reader *r, struct wire_item *out)
     out->named_count = (uint32_t) count;
     out->named = wire_reader_of(r->data + r->position, left);
     return WIRE_OK;
+}
+
+int wire_item_verify(const void *data, size_t size)
+{
+    struct wire_reader r = wire_reader_of(data, size);
+    struct wire_item item;
+
+    return open_header(&r, &item);
 }
 
 int wire_item_open(const void *data, size_t size, struct wire_item *out)

@@ -48,6 +48,8 @@ struct wire_attr_ref {
  * Errors:   WIRE_E_SHORT_INPUT, WIRE_E_BAD_VERSION, WIRE_E_BAD_CHECKSUM, WIRE_E_BAD_FORMAT; `_check` also WIRE_E_ORDER, WIRE_E_NESTING.
  */
 int wire_item_open(const void *data, size_t size, struct wire_item *out);
+/* Header and checksum alone, as `_open` does it. */
+int wire_item_verify(const void *data, size_t size);
 int wire_item_check(const void *data, size_t size);
 
 /* The version field alone, without a check. size >= WIRE_ITEM_HEADER_SIZE must hold. */

@@ -237,7 +237,7 @@ bool wire_queue_pop(struct wire_shared *shared, enum wire_queue_name name, uint3
     }
 }
 
-enum wire_queue_name wire_operation_queue(enum wire_operation operation)
+enum wire_queue_name wire_request_queue(enum wire_operation operation, uint16_t flags)
 {
     switch (operation) {
     case WIRE_GET:
@@ -246,7 +246,7 @@ enum wire_queue_name wire_operation_queue(enum wire_operation operation)
     case WIRE_STATUS:
         return WIRE_QUEUE_READS;
     case WIRE_SCAN:
-        return WIRE_QUEUE_SCANS;
+        return flags & WIRE_SHORT ? WIRE_QUEUE_READS : WIRE_QUEUE_SCANS;
     default:
         return WIRE_QUEUE_WRITES;
     }

@@ -146,8 +146,8 @@ struct wire_slot *wire_shared_slot(struct wire_shared *shared, uint32_t slot);
 bool wire_queue_push(struct wire_shared *shared, enum wire_queue_name name, uint32_t slot);
 bool wire_queue_pop(struct wire_shared *shared, enum wire_queue_name name, uint32_t *slot);
 
-/* Which queue an operation belongs to. */
-enum wire_queue_name wire_operation_queue(enum wire_operation operation);
+/* Which queue a request belongs to, by its operation and flags. */
+enum wire_queue_name wire_request_queue(enum wire_operation operation, uint16_t flags);
 
 /* The bucket of a latency. */
 uint32_t wire_latency_bucket(uint64_t us);

@@ -24,7 +24,9 @@
 #define WIRE_ENTRY_MAX (1024 * 1024)         /* a log entry, header included */
 #define WIRE_WRITE_SET_MAX (4 * 1024 * 1024) /* what a backend holds back before it spills */
 #define WIRE_MESSAGE_MAX (8 * 1024 * 1024)   /* a request or a reply, all pieces together */
-#define WIRE_PIECE_MAX (32 * 1024)           /* payload of a lane's slot */
-#define WIRE_SCAN_REPLY_TARGET (31 * 1024)   /* a scan batch ends with the item that passes this */
+#define WIRE_PIECE_MAX (128 * 1024)          /* payload of a lane's slot */
+#define WIRE_SCAN_REPLY_TARGET (120 * 1024)  /* a scan batch ends with the item that passes this */
+#define WIRE_SCAN_FIRST_TARGET (30 * 1024)   /* the first one, if it is not known how many rows are wanted */
+#define WIRE_SHORT_SCAN_ITEMS 256            /* a scan with a limit up to this may go to the readers */
 
 #endif

@@ -15,7 +15,9 @@
  *   GET        reads   varint count, (span key)*  ->  varint count, (u8 present, [span item])* in the order asked
  *   SCAN       scans   u8 direction (0 forward, 1 backward), span low (inclusive), span high (exclusive, empty: none),
  *                      varint limit (items, 0: none), varint target bytes
- *                      ->  u8 more, varint count, (span key, span item)*; if more: resume behind the last key returned
+ *                      ->  u8 more, u32 count, (span key, span item)*; if more: resume behind the last key returned
+ *                      With the flag SHORT: reads; the limit is from 1 to WIRE_SHORT_SCAN_ITEMS, the target at most
+ *                      WIRE_SCAN_REPLY_TARGET.
  *   WRITE      writes  varint count, (operation)*, see below
  *                      ->  varint count, (u8 existed, u8 has_old, [span old], u8 has_new, [span new])*
  *   COMMIT     writes  u64 decider (0: commit now; else prepare), varint count, (effect PUT/DELETE as in wire_entry.h)*
@@ -90,7 +92,7 @@ enum wire_operation {
     WIRE_OPERATION_COUNT
 };
 
-enum wire_request_flags { WIRE_TRANSACTIONAL = 0x01, WIRE_FIRST_UPDATER = 0x02 };
+enum wire_request_flags { WIRE_TRANSACTIONAL = 0x01, WIRE_FIRST_UPDATER = 0x02, WIRE_SHORT = 0x04 };
 
 enum wire_write_kind { WIRE_WRITE_PUT = 1, WIRE_WRITE_DELETE = 2, WIRE_WRITE_UPDATE = 3, WIRE_WRITE_LOCK = 4 };
 

@@ -27,6 +27,7 @@ static void use_anything(const uint8_t *data, size_t size)
         require(wire_item_check(data, size) != WIRE_OK);
         return;
     }
+    require(wire_item_verify(data, size) == WIRE_OK);
     (void) wire_item_counted_size(&item, &counted);
     (void) wire_item_find(&item, (struct wire_attr_ref){.number = 5}, &attr);
     (void) wire_item_find(&item, (struct wire_attr_ref){.name = {data, size > 30 ? 30 : size}}, &attr);

@@ -224,7 +224,7 @@ static void scan_batch(struct run *run, struct scan *scan, const uint64_t *trans
     moment = moment_of(scan->snapshot, from, to);
     r = wire_reader_of(out.data, out.size);
     more = wire_read_u8(&r);
-    rows = wire_read_varint(&r);
+    rows = wire_read_u32(&r);
     for (uint64_t i = 0; i < rows && !run->world.failed; i++) {
         struct wire_span key_span = wire_read_span(&r);
         int64_t key = r.failed ? -1 : sim_key_number(key_span);

@@ -204,7 +204,9 @@ static inline int call_on(struct client *client, enum wire_queue_name queue)
 
 static inline int call(struct client *client)
 {
-    return call_on(client, wire_operation_queue((enum wire_operation) client->request[1]));
+    uint16_t flags = (uint16_t) (client->request[2] << 8 | client->request[3]);
+
+    return call_on(client, wire_request_queue((enum wire_operation) client->request[1], flags));
 }
 
 /* ---- requests ---- */
@@ -350,7 +352,7 @@ static inline int64_t scan_count(struct client *client, uint64_t storage)
         if (call(client) != WIRE_OK)
             return -1;
         more = wire_read_u8(&client->reply.body) != 0;
-        for (uint64_t left = wire_read_varint(&client->reply.body); left > 0; left--, found++) {
+        for (uint32_t left = wire_read_u32(&client->reply.body); left > 0; left--, found++) {
             struct wire_span key = wire_read_span(&client->reply.body);
             struct wire_span item = wire_read_span(&client->reply.body);
 

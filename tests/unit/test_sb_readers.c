@@ -137,19 +137,22 @@ static void read_together(struct running *r, enum wire_operation operation, uint
 {
     uint64_t storage = r->bench->storage;
     struct client *client = &r->client;
+    /* Every other scan is the readers'. */
+    bool is_short = operation == WIRE_SCAN && r->reads % 2;
     int64_t first = 0;
     struct key low;
     struct key high;
+    uint64_t found;
     int status;
 
     make_key(&low, storage, 1);
     make_key(&high, storage, TOGETHER + 1);
-    begin(client, operation, storage, snapshot, 0);
+    begin(client, operation, storage, snapshot, is_short ? WIRE_SHORT : 0);
     if (operation == WIRE_SCAN) {
         wire_write_u8(&client->w, 0);
         wire_write_span(&client->w, low.span.data, low.span.size);
         wire_write_span(&client->w, high.span.data, high.span.size);
-        wire_write_varint(&client->w, 0);
+        wire_write_varint(&client->w, is_short ? TOGETHER : 0);
         wire_write_varint(&client->w, WIRE_SCAN_REPLY_TARGET);
     } else {
         wire_write_varint(&client->w, TOGETHER);
@@ -164,7 +167,8 @@ static void read_together(struct running *r, enum wire_operation operation, uint
         return;
     if (operation == WIRE_SCAN)
         (void) wire_read_u8(&client->reply.body);
-    if (wire_read_varint(&client->reply.body) != TOGETHER)
+    found = operation == WIRE_SCAN ? wire_read_u32(&client->reply.body) : wire_read_varint(&client->reply.body);
+    if (found != TOGETHER)
         note(r, WIRE_E_NOT_FOUND);
     for (int i = 0; i < TOGETHER; i++) {
         int64_t value = 0;

@@ -42,7 +42,7 @@ static void test_put_get_scan(void **state)
 
 static void test_large_items(void **state)
 {
-    static const size_t sizes[] = {WIRE_PIECE_MAX - 200, WIRE_PIECE_MAX, 2 * WIRE_PIECE_MAX, 100000, 800000};
+    static const size_t sizes[] = {WIRE_PIECE_MAX - 200, WIRE_PIECE_MAX, 2 * WIRE_PIECE_MAX, 300000, 800000};
     struct bench b;
     struct wire_span item;
     int64_t number;
@@ -56,6 +56,48 @@ static void test_large_items(void **state)
         assert_int_equal(wire_item_check(item.data, item.size), WIRE_OK);
         assert_int_equal(item_number(item, &number), WIRE_OK);
         assert_int_equal(number, i + 1);
+    }
+    assert_int_equal(scan_count(&b.client, b.storage), 5);
+    bench_close(&b);
+}
+
+/* Short scans are the readers', long ones the scan thread's; a flag that promises too much is refused by both. */
+static void test_short_scans(void **state)
+{
+    static const struct {
+        uint16_t flags;
+        enum wire_queue_name queue;
+        uint64_t limit;
+        uint64_t target;
+        int status;
+    } cases[] = {
+        {WIRE_SHORT, WIRE_QUEUE_READS, 3, WIRE_SCAN_REPLY_TARGET, WIRE_OK},
+        {WIRE_SHORT, WIRE_QUEUE_READS, WIRE_SHORT_SCAN_ITEMS, 1, WIRE_OK},
+        {0, WIRE_QUEUE_SCANS, 3, WIRE_SCAN_REPLY_TARGET, WIRE_OK},
+        {0, WIRE_QUEUE_READS, 3, WIRE_SCAN_REPLY_TARGET, WIRE_E_BAD_FORMAT},
+        {WIRE_SHORT, WIRE_QUEUE_SCANS, 3, WIRE_SCAN_REPLY_TARGET, WIRE_E_BAD_FORMAT},
+        {WIRE_SHORT, WIRE_QUEUE_READS, 0, WIRE_SCAN_REPLY_TARGET, WIRE_E_BAD_FORMAT},
+        {WIRE_SHORT, WIRE_QUEUE_READS, WIRE_SHORT_SCAN_ITEMS + 1, WIRE_SCAN_REPLY_TARGET, WIRE_E_BAD_FORMAT},
+        {WIRE_SHORT, WIRE_QUEUE_READS, 3, WIRE_SCAN_REPLY_TARGET + 1, WIRE_E_BAD_FORMAT},
+    };
+    struct bench b;
+
+    (void) state;
+    bench_open(&b);
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(put(&b.client, b.storage, i, i, 1000), WIRE_OK);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        begin(&b.client, WIRE_SCAN, b.storage, 0, cases[i].flags);
+        wire_write_u8(&b.client.w, 0);
+        wire_write_span(&b.client.w, NULL, 0);
+        wire_write_span(&b.client.w, NULL, 0);
+        wire_write_varint(&b.client.w, cases[i].limit);
+        wire_write_varint(&b.client.w, cases[i].target);
+        assert_int_equal(call_on(&b.client, cases[i].queue), cases[i].status);
+        if (cases[i].status == WIRE_OK) {
+            assert_int_equal(wire_read_u8(&b.client.reply.body), 1);
+            assert_int_equal(wire_read_u32(&b.client.reply.body), cases[i].target == 1 ? 1 : 3);
+        }
     }
     assert_int_equal(scan_count(&b.client, b.storage), 5);
     bench_close(&b);
@@ -237,14 +279,14 @@ static void test_fetch_must_continue(void **state)
     (void) state;
     bench_open(&b);
     slot = wire_shared_slot(b.shared, b.client.slot);
-    assert_int_equal(put(&b.client, b.storage, 1, 1, 100000), WIRE_OK);
+    assert_int_equal(put(&b.client, b.storage, 1, 1, 3 * WIRE_PIECE_MAX), WIRE_OK);
     make_key(&key, b.storage, 1);
     begin(&b.client, WIRE_GET, b.storage, 0, 0);
     wire_write_varint(&b.client.w, 1);
     wire_write_span(&b.client.w, key.span.data, key.span.size);
     assert_int_equal(send_pieces(&b.client, WIRE_QUEUE_READS), WIRE_OK);
     assert_int_equal(slot->size, WIRE_PIECE_MAX);
-    assert_true(slot->total > 100000);
+    assert_true(slot->total > 3 * WIRE_PIECE_MAX);
     assert_int_equal(send_raw(&b.client, WIRE_QUEUE_READS, WIRE_SLOT_FETCH, 0, 2 * WIRE_PIECE_MAX, 0),
                      WIRE_E_BAD_FORMAT);
     /* Refusing dropped the rest. */
@@ -930,6 +972,7 @@ int main(int count, char **arguments)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_put_get_scan),
         cmocka_unit_test(test_large_items),
+        cmocka_unit_test(test_short_scans),
         cmocka_unit_test(test_conflicting_counters),
         cmocka_unit_test(test_abandoned_slots_become_free),
         cmocka_unit_test(test_hostile_pieces),

@@ -238,6 +238,7 @@ static void test_every_short_length(void **state)
         int code = check_copy(buffer, size);
 
         assert_int_equal(code, size < WIRE_ITEM_HEADER_SIZE ? WIRE_E_SHORT_INPUT : WIRE_E_BAD_CHECKSUM);
+        assert_int_equal(wire_item_verify(buffer, size), code);
         if (size < WIRE_ITEM_HEADER_SIZE)
             continue;
         memcpy(cut, buffer, size);
@@ -258,6 +259,7 @@ static void test_every_bit_changed(void **state)
 
         buffer[bit / 8] ^= (uint8_t) (1 << bit % 8);
         assert_int_equal(check_copy(buffer, w.size) == WIRE_OK, version);
+        assert_int_equal(wire_item_verify(buffer, w.size) == WIRE_OK, version);
         buffer[bit / 8] ^= (uint8_t) (1 << bit % 8);
     }
 }

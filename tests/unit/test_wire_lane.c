@@ -143,7 +143,10 @@ static void test_operations_have_queues(void **state)
 
     (void) state;
     for (int operation = WIRE_GET; operation < WIRE_OPERATION_COUNT; operation++)
-        assert_int_equal(wire_operation_queue((enum wire_operation) operation), expected[operation]);
+        assert_int_equal(wire_request_queue((enum wire_operation) operation, 0), expected[operation]);
+    for (int operation = WIRE_GET; operation < WIRE_OPERATION_COUNT; operation++)
+        assert_int_equal(wire_request_queue((enum wire_operation) operation, WIRE_SHORT),
+                         operation == WIRE_SCAN ? WIRE_QUEUE_READS : expected[operation]);
 }
 
 static void test_latency_buckets(void **state)

@@ -155,7 +155,7 @@ static void test_request_hostile_header(void **state)
     assert_int_equal(open_request_with(1, WIRE_OPERATION_COUNT), WIRE_E_BAD_FORMAT);
     assert_int_equal(open_request_with(1, 0xff), WIRE_E_BAD_FORMAT);
     assert_int_equal(open_request_with(2, 0x01), WIRE_E_BAD_FORMAT);
-    assert_int_equal(open_request_with(3, 0x04), WIRE_E_BAD_FORMAT);
+    assert_int_equal(open_request_with(3, 0x08), WIRE_E_BAD_FORMAT);
     assert_int_equal(open_request_with(32, 15), WIRE_E_BAD_FORMAT); /* transactions not whole */
     assert_int_equal(open_request_with(32, 17), WIRE_E_SHORT_INPUT);
     assert_int_equal(open_request_with(32, 0xff),
