@@ -15,6 +15,7 @@
 #include "utils/rel.h"
 
 #include "cairn_fetch.h"
+#include "cairn_limit.h"
 #include "cairn_row.h"
 
 /* Rows in a scan's first batch: many scans end early. */
@@ -97,6 +98,8 @@ static void plan_access(IndexScanDesc scan, CairnIndexScan *own)
             own->range = cairn_range_begin(&own->view, bounds->access == CAIRN_ACCESS_SORT ? 0 : FIRST_ROWS);
         cairn_range_set(own->range, (struct wire_span){bounds->low, bounds->low_size},
                         (struct wire_span){bounds->high, bounds->high_size});
+        if (bounds->access == CAIRN_ACCESS_RANGE)
+            cairn_range_expect(own->range, cairn_limit_of(scan));
     }
     MemoryContextSwitchTo(previous);
     own->planned = true;

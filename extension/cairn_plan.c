@@ -1,7 +1,7 @@
 /*
  * Plans with cairn tables: no parallel workers, which would not see the leader's uncommitted writes; clear refusals of
- * statements that cannot be executed yet, before anything runs; and handles for scans whose rows are asked for again by
- * ctid (cairn_handles.h).
+ * statements that cannot be executed yet, before anything runs; handles for scans whose rows are asked for again by
+ * ctid (cairn_handles.h); and limits that scans size their batches by (cairn_limit.h).
  *
  * Failure modes: UPDATE, DELETE, MERGE, ON CONFLICT, row locks, INSERT ... RETURNING ctid (0A000).
  */
@@ -16,6 +16,7 @@
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
+#include "cairn_limit.h"
 #include "cairn_slot.h"
 
 static ExecutorStart_hook_type previous_start;
@@ -103,13 +104,16 @@ static void check_statement(const PlannedStmt *statement)
     check_row_locks(statement);
 }
 
-/* --- handles --- */
+/* --- handles and limits --- */
 
-static bool mark_slots(PlanState *state, void *context)
+static bool mark_scans(PlanState *state, void *context)
 {
     if (!state)
         return false;
     switch (nodeTag(state)) {
+    case T_LimitState:
+        cairn_limit_note((LimitState *) state);
+        break;
     case T_SeqScanState:
     case T_IndexScanState:
     case T_TidScanState: {
@@ -124,7 +128,7 @@ static bool mark_slots(PlanState *state, void *context)
     default:
         break;
     }
-    return planstate_tree_walker(state, mark_slots, context);
+    return planstate_tree_walker(state, mark_scans, context);
 }
 
 static void start(QueryDesc *query, int flags)
@@ -142,7 +146,7 @@ static void start(QueryDesc *query, int flags)
     else
         standard_ExecutorStart(query, flags);
     if (concerned)
-        (void) mark_slots(query->planstate, NULL);
+        (void) mark_scans(query->planstate, NULL);
 }
 
 /* --- no parallel workers --- */

@@ -11,6 +11,7 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
+#include "cairn_limit.h"
 #include "cairn_refuse.h"
 #include "cairn_row.h"
 #include "cairn_slot.h"
@@ -53,6 +54,7 @@ void cairn_scan_rescan(TableScanDesc base, struct ScanKeyData *keys, bool set_pa
 {
     CairnScan *scan = (CairnScan *) base;
 
+    scan->started = false;
     if (scan->range)
         cairn_range_rewind(scan->range);
     if (base->rs_flags & SO_TYPE_SEQSCAN)
@@ -77,6 +79,9 @@ bool cairn_scan_next(CairnScan *scan, ScanDirection direction, TupleTableSlot *s
     CairnRange *range = cairn_scan_range(scan);
     CairnRow row;
 
+    if (!scan->started)
+        cairn_range_expect(range, cairn_limit_of(scan));
+    scan->started = true;
     if (!cairn_range_next(range, direction, &row)) {
         ExecClearTuple(slot);
         return false;

@@ -18,6 +18,7 @@ typedef struct CairnScan {
     MemoryContext memory; /* CairnScan: what lives as long as the scan */
     CairnRange *range;    /* NULL: nothing was read yet */
     CairnView view;
+    bool started;              /* since the last rescan */
     bool keyless;              /* the table has no primary key, and must be empty */
     BlockNumber sample_blocks; /* ANALYZE: of so many pseudo-blocks */
     uint64 sample_row;         /* rows read so far */
