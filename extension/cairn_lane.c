@@ -488,7 +488,7 @@ void cairn_request_begin(CairnRequest *request, const struct wire_request *heade
     wire_request_write(&measure, header);
     capacity = measure.size + body_estimate;
     request->operation = header->operation;
-    request->queue = wire_request_queue(header->operation, header->flags);
+    request->flags = header->flags;
     request->room = NULL;
     request->writer = wire_writer_of(palloc(capacity), capacity);
     wire_request_write(&request->writer, header);
@@ -516,9 +516,14 @@ static int check_request(const CairnRequest *request)
     return request->writer.size > WIRE_MESSAGE_MAX ? WIRE_E_TOO_LARGE : WIRE_OK;
 }
 
+static enum wire_queue_name queue_of(const CairnRequest *request)
+{
+    return wire_request_queue(request->operation, request->flags);
+}
+
 static void start_exchange(Exchange *x, const CairnRequest *request, LaneManner manner)
 {
-    x->queue = request->queue;
+    x->queue = queue_of(request);
     x->manner = manner;
     x->generation = 0;
     x->room = request->room;
@@ -535,7 +540,7 @@ static void raise_transport(int code, int status)
 
 void cairn_lane_call(CairnRequest *request, CairnReply *reply)
 {
-    bool is_write = request->queue == WIRE_QUEUE_WRITES;
+    bool is_write = queue_of(request) == WIRE_QUEUE_WRITES;
     int code = check_request(request);
     Exchange x;
 
@@ -583,7 +588,7 @@ void cairn_lane_send(CairnRequest *request)
 
     if (code != WIRE_OK)
         cairn_error_raise(code, NULL);
-    if (request->queue == WIRE_QUEUE_WRITES)
+    if (queue_of(request) == WIRE_QUEUE_WRITES)
         elog(ERROR, "cairn: a write cannot be sent ahead");
     (void) ready(false);
     cairn_lane_forget();

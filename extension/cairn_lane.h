@@ -15,7 +15,6 @@
 
 #include "lib/stringinfo.h"
 
-#include "wire_lane.h"
 #include "wire_request.h"
 
 typedef struct CairnReply {
@@ -30,7 +29,7 @@ typedef struct CairnReply {
 typedef struct CairnRequest {
     struct wire_writer writer; /* data grows: use cairn_request_reserve before writing more than what is left */
     enum wire_operation operation;
-    enum wire_queue_name queue;
+    uint16 flags;
     uint8 *room; /* WIRE_PIECE_MAX bytes for a reply that fits them, NULL at first: none */
 } CairnRequest;
 

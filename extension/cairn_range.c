@@ -42,8 +42,9 @@ struct CairnRange {
     MemoryContext home;       /* of the walk itself */
     MemoryContext memory;     /* of the batch, unless it is in `room` */
     MemoryContext row_memory; /* of what is decoded from the row last returned, or copied for it */
-    uint8 *room;              /* for batches; goes with `home` */
-    uint64 serial;            /* tells whose the prefetch is */
+    uint8 *room;              /* for batches */
+    MemoryContextCallback callback;
+    uint64 serial; /* tells whose the prefetch is */
     int first_count;
     uint64 expected; /* rows wanted as far as known, 0: not known */
     uint64 returned; /* of them */
@@ -382,10 +383,12 @@ bool cairn_range_next(CairnRange *range, ScanDirection direction, CairnRow *row)
 
 /* --- life --- */
 
-static void leave_room(void *argument)
+/* However the walk ends, by an error too. */
+static void leave(void *argument)
 {
     CairnRange *range = argument;
 
+    forget_prefetch(range);
     if (spare_room)
         pfree(range->room);
     else
@@ -394,18 +397,16 @@ static void leave_room(void *argument)
 
 static void take_room(CairnRange *range)
 {
-    MemoryContextCallback *callback = MemoryContextAllocZero(range->home, sizeof(*callback));
-
     range->room = spare_room ? spare_room : MemoryContextAlloc(TopMemoryContext, WIRE_PIECE_MAX);
     spare_room = NULL;
-    callback->func = leave_room;
-    callback->arg = range;
-    MemoryContextRegisterResetCallback(range->home, callback);
+    range->callback.func = leave;
+    range->callback.arg = range;
+    MemoryContextRegisterResetCallback(range->home, &range->callback);
 }
 
 CairnRange *cairn_range_begin(const CairnView *view, int first_count)
 {
-    MemoryContext home = AllocSetContextCreate(CurrentMemoryContext, "CairnScan", ALLOCSET_SMALL_SIZES);
+    MemoryContext home = AllocSetContextCreate(CurrentMemoryContext, "CairnRange", ALLOCSET_SMALL_SIZES);
     CairnRange *range = MemoryContextAlloc(home, sizeof(CairnRange));
     struct wire_writer low = wire_writer_of(range->low, sizeof(range->low));
     struct wire_writer high = wire_writer_of(range->high, sizeof(range->high));
@@ -462,6 +463,5 @@ const CairnView *cairn_range_view(const CairnRange *range)
 
 void cairn_range_end(CairnRange *range)
 {
-    forget_prefetch(range);
     MemoryContextDelete(range->home);
 }

@@ -3,8 +3,8 @@
  * it.
  *
  * A view says which table, at which version, up to which own command. cairn_get reads one key; a range walks keys in
- * either direction, in batches; the next batch is on its way while one is being read (one prefetch per backend: a
- * second walk does without while the first has it).
+ * either direction, in batches; the next batch is on its way while the second half of one is being read (one prefetch per
+ * backend: a second walk does without while the first has it).
  */
 #ifndef CAIRN_RANGE_H
 #define CAIRN_RANGE_H
@@ -59,7 +59,7 @@ void cairn_range_expect(CairnRange *range, uint64 rows);
  */
 bool cairn_range_next(CairnRange *range, ScanDirection direction, CairnRow *row);
 
-/* Reset by each call of cairn_range_next. */
+/* Reset by each cairn_range_next. */
 MemoryContext cairn_range_memory(CairnRange *range);
 const CairnView *cairn_range_view(const CairnRange *range);
 

@@ -13,7 +13,7 @@ SIM_PARTS = $(filter-out $(SIM_PROGRAMS),$(sort $(wildcard tests/sim/*.c)))
 SIM_PROGRAMS = tests/sim/sim_log.c tests/sim/sim_shard.c
 UNIT_TESTS = $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(sort $(wildcard tests/unit/test_*.c)))
 # Races show under the thread sanitizer or, some of weak ordering, only without any.
-THREAD_TESTS = $(patsubst %,$(BUILD)/thread/%,test_wire_lane test_sb_log test_sb_server test_sb_readers) $(BUILD)/plain/test_wire_lane
+THREAD_TESTS = $(patsubst %,$(BUILD)/thread/%,test_wire_lane test_sb_log test_sb_server test_sb_readers test_sb_worker) $(BUILD)/plain/test_wire_lane
 FUZZ_TARGETS = $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
 SIMULATIONS = $(patsubst tests/sim/%.c,$(BUILD)/sim/%,$(wildcard $(SIM_PROGRAMS)))
 

@@ -5,8 +5,8 @@
  * Threads (all signals blocked in all of them, also in RocksDB's; sb_server_start blocks them while it makes threads
  * and restores the caller's mask):
  *
- *   cairn-read-N   take WIRE_QUEUE_READS: GET, LOOKUP, STORAGES, STATUS; also fetch for parked writes
- *   cairn-scan     takes WIRE_QUEUE_SCANS
+ *   cairn-read-N   take WIRE_QUEUE_READS: GET, short SCANs, LOOKUP, STORAGES, STATUS; also fetch for parked writes
+ *   cairn-scan     takes WIRE_QUEUE_SCANS: the batches of long scans
  *   cairn-shard    takes WIRE_QUEUE_WRITES, steps the shard, applies, replies
  *   cairn-sync     appends to the log and syncs while the shard goes on; truncates the log
  *   cairn-watch    one of the items store: what fails in RocksDB's background

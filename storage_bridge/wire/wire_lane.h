@@ -13,6 +13,10 @@
  * of its own. A reply larger than a piece: DONE with the first piece and the reply's total; the backend submits FETCH
  * with the next offset. A piece that does not continue what the engine holds is refused with WIRE_E_BAD_FORMAT.
  *
+ * A lane takes 2 * (WIRE_PIECE_MAX + 64) + 64 bytes: the region has 32 MB for 100 connections (122 lanes, of every
+ * process that may have one) and 268 MB for 1000. Its pages come into being when they are first used, and a lane that
+ * carries small messages uses two pages a slot; with huge pages all of it is there from the start.
+ *
  * Queues carry slot numbers, one for reads, one for scans, one for writes: bounded, many producers, many consumers (D.
  * Vyukov's). A queue has room for every slot that exists, so a push never fails. A slot number is in at most one queue,
  * at most once.

@@ -61,48 +61,6 @@ static void test_large_items(void **state)
     bench_close(&b);
 }
 
-/* Short scans are the readers', long ones the scan thread's; a flag that promises too much is refused by both. */
-static void test_short_scans(void **state)
-{
-    static const struct {
-        uint16_t flags;
-        enum wire_queue_name queue;
-        uint64_t limit;
-        uint64_t target;
-        int status;
-    } cases[] = {
-        {WIRE_SHORT, WIRE_QUEUE_READS, 3, WIRE_SCAN_REPLY_TARGET, WIRE_OK},
-        {WIRE_SHORT, WIRE_QUEUE_READS, WIRE_SHORT_SCAN_ITEMS, 1, WIRE_OK},
-        {0, WIRE_QUEUE_SCANS, 3, WIRE_SCAN_REPLY_TARGET, WIRE_OK},
-        {0, WIRE_QUEUE_READS, 3, WIRE_SCAN_REPLY_TARGET, WIRE_E_BAD_FORMAT},
-        {WIRE_SHORT, WIRE_QUEUE_SCANS, 3, WIRE_SCAN_REPLY_TARGET, WIRE_E_BAD_FORMAT},
-        {WIRE_SHORT, WIRE_QUEUE_READS, 0, WIRE_SCAN_REPLY_TARGET, WIRE_E_BAD_FORMAT},
-        {WIRE_SHORT, WIRE_QUEUE_READS, WIRE_SHORT_SCAN_ITEMS + 1, WIRE_SCAN_REPLY_TARGET, WIRE_E_BAD_FORMAT},
-        {WIRE_SHORT, WIRE_QUEUE_READS, 3, WIRE_SCAN_REPLY_TARGET + 1, WIRE_E_BAD_FORMAT},
-    };
-    struct bench b;
-
-    (void) state;
-    bench_open(&b);
-    for (int i = 0; i < 5; i++)
-        assert_int_equal(put(&b.client, b.storage, i, i, 1000), WIRE_OK);
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        begin(&b.client, WIRE_SCAN, b.storage, 0, cases[i].flags);
-        wire_write_u8(&b.client.w, 0);
-        wire_write_span(&b.client.w, NULL, 0);
-        wire_write_span(&b.client.w, NULL, 0);
-        wire_write_varint(&b.client.w, cases[i].limit);
-        wire_write_varint(&b.client.w, cases[i].target);
-        assert_int_equal(call_on(&b.client, cases[i].queue), cases[i].status);
-        if (cases[i].status == WIRE_OK) {
-            assert_int_equal(wire_read_u8(&b.client.reply.body), 1);
-            assert_int_equal(wire_read_u32(&b.client.reply.body), cases[i].target == 1 ? 1 : 3);
-        }
-    }
-    assert_int_equal(scan_count(&b.client, b.storage), 5);
-    bench_close(&b);
-}
-
 struct counting {
     struct client client;
     uint64_t storage;
@@ -972,7 +930,6 @@ int main(int count, char **arguments)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_put_get_scan),
         cmocka_unit_test(test_large_items),
-        cmocka_unit_test(test_short_scans),
         cmocka_unit_test(test_conflicting_counters),
         cmocka_unit_test(test_abandoned_slots_become_free),
         cmocka_unit_test(test_hostile_pieces),
