@@ -72,6 +72,25 @@ kill 'CONT', $storage;
 my $value = state_of($err) eq '57014' ? 3 : 4;
 is($reader->query($GET), qq({"k": "a", "v": $value}), 'a cancelled transaction has happened whole or not, as it was told');
 
+# ---- a scan that has asked for its next batch ----
+
+$node->safe_psql('postgres', q{CREATE TABLE wide (k integer PRIMARY KEY, f text) USING cairn WITH (partition_by = 'range');
+    INSERT INTO wide SELECT i, repeat('f', 1000) FROM generate_series(1, 1000) i});
+for my $order ('', 'DESC') {
+    $reader->query("BEGIN; DECLARE c CURSOR FOR SELECT k FROM wide ORDER BY k $order; MOVE 160 FROM c;");
+    freeze($storage);
+    # What was asked for before is there, and the next batch is asked for on the way.
+    $reader->query('MOVE 80 FROM c;');
+    send_sql($reader, 'MOVE 200 FROM c;');
+    wait_for_wait($node, $reader, 'Extension');
+    $node->safe_psql('postgres', "SELECT pg_cancel_backend($reader->{backend})");
+    ($out, $err) = receive($reader);
+    like($err, qr/57014.*user request/, "cancel ends a scan between two batches $order");
+    kill 'CONT', $storage;
+    $reader->query('ROLLBACK;');
+    is($reader->query('SELECT count(*), min(k), max(k), sum(k) FROM wide;'), '1000|1|1000|500500', 'the next scan gets its own rows');
+}
+
 # ---- terminate ----
 
 freeze($storage);

@@ -153,7 +153,10 @@ sub session {
 sub send_sql {
     my ($session, $sql) = @_;
     $session->{stderr} = '';
-    $session->query_until(qr/^sent$/m, "\\echo sent\n$sql\n\\echo finished\n\\warn finished\n");
+    my $seen = $session->query_until(qr/^sent$/m, "\\echo sent\n$sql\n\\echo finished\n\\warn finished\n");
+    # A fast answer comes together with it.
+    $seen =~ s/.*^sent\n//ms;
+    $session->{stdout} = $seen . $session->{stdout};
     return;
 }
 
