@@ -51,10 +51,11 @@ typedef struct CairnXact {
     MemoryContext versions; /* the map and the versions; replaced by each spill */
     CairnSkipList *map;
     CairnFrame *newest;
-    uint64 owner;     /* 0: none yet */
-    uint64 decider;   /* full transaction id once prepared, else 0 */
-    Size spill_above; /* memory of the write set at which to spill again, if above cairn.write_set */
-    bool committed;   /* the COMMIT request was answered, or may have been carried out */
+    uint64 owner;      /* 0: none yet */
+    uint64 decider;    /* full transaction id once prepared, else 0 */
+    Size spill_above;  /* memory of the write set at which to spill again, if above cairn.write_set */
+    bool spill_unread; /* spilled since the last wait for spills to be readable */
+    bool committed;    /* the COMMIT request was answered, or may have been carried out */
 } CairnXact;
 
 extern CairnXact cairn_xact;
@@ -71,6 +72,8 @@ void cairn_writeset_create(void);
 void cairn_writeset_cut(CairnFrame *frame);
 /* Write all to the storage process as intents. */
 void cairn_writeset_spill(void);
+/* Wait until readers find what was spilled: a spill is answered before it is durable. */
+void cairn_writeset_await_spill(void);
 /* Append `varint count, effects` of the newest versions of every key. */
 void cairn_writeset_effects(CairnRequest *request);
 Size cairn_writeset_memory(void);

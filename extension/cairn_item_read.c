@@ -53,7 +53,7 @@ static bool own_item(struct wire_span key, CommandId command, struct wire_span *
 static void fetch_items(const CairnItemCall *call, CommandId command, const struct wire_span *keys,
                         struct wire_span *items, const int *wanted, int count)
 {
-    struct wire_request header = {0};
+    struct wire_request header = {.operation = WIRE_GET};
     CairnRequest request;
     CairnReply reply;
     Size size = 64;
@@ -62,7 +62,6 @@ static void fetch_items(const CairnItemCall *call, CommandId command, const stru
         size += keys[wanted[i]].size + 16;
     cairn_xact_fill_header(&header, call->table->storage_id, call->bare ? 0 : cairn_xact_snapshot(GetActiveSnapshot()),
                            command);
-    header.operation = WIRE_GET;
     cairn_request_begin(&request, &header, size);
     wire_write_varint(&request.writer, (uint64_t) count);
     for (int i = 0; i < count; i++)

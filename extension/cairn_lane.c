@@ -490,6 +490,7 @@ void cairn_request_begin(CairnRequest *request, const struct wire_request *heade
     request->operation = header->operation;
     request->flags = header->flags;
     request->room = NULL;
+    request->changes_nothing = false;
     request->writer = wire_writer_of(palloc(capacity), capacity);
     wire_request_write(&request->writer, header);
 }
@@ -540,7 +541,7 @@ static void raise_transport(int code, int status)
 
 void cairn_lane_call(CairnRequest *request, CairnReply *reply)
 {
-    bool is_write = queue_of(request) == WIRE_QUEUE_WRITES;
+    bool is_write = queue_of(request) == WIRE_QUEUE_WRITES && !request->changes_nothing;
     int code = check_request(request);
     Exchange x;
 

@@ -5,7 +5,7 @@
  * A request is built in a buffer that the lane lends (it grows beyond a piece in memory of its own), sent, and answered
  * into a CairnReply whose bytes live in the caller's memory context. Waiting watches slot, latch and postmaster death
  * at once (futex_waitv; 100 ms FUTEX_WAIT where the kernel lacks it). A read is cancellable: the slot is abandoned. A
- * write holds interrupts until its outcome is known. While the storage process is down or starting, sending waits up to
+ * write holds interrupts until its outcome is known, unless it changes nothing. While the storage process is down or starting, sending waits up to
  * cairn.start_timeout, then fails with 57P03.
  */
 #ifndef CAIRN_LANE_H
@@ -31,6 +31,7 @@ typedef struct CairnRequest {
     enum wire_operation operation;
     uint16 flags;
     uint8 *room; /* WIRE_PIECE_MAX bytes for a reply that fits them, NULL at first: none */
+    bool changes_nothing; /* of a write: cancellable as a read is */
 } CairnRequest;
 
 void cairn_request_begin(CairnRequest *request, const struct wire_request *header, Size body_estimate);

@@ -249,11 +249,29 @@ static void send_spill(SpillGroup *group, CairnSkipNode *from, CairnSkipNode *un
     if (reply.status != WIRE_OK)
         cairn_error_raise(reply.status, &(CairnSubject){.action = "write a large transaction"});
     group->spill.transaction = wire_read_u64(&reply.body);
+    cairn_xact.spill_unread = true;
     if (wire_read_u8(&reply.body)) {
         /* Some keys stayed with the transaction id they had: those ids now hold newer commands too. */
         for (int i = 0; i < group->frame->spill_count; i++)
             group->frame->spills[i].greatest = Max(group->frame->spills[i].greatest, group->spill.greatest);
     }
+}
+
+void cairn_writeset_await_spill(void)
+{
+    struct wire_request header = {.operation = WIRE_SPILL};
+    CairnRequest request;
+    CairnReply reply;
+
+    cairn_xact_fill_header(&header, 0, 0, InvalidCommandId);
+    cairn_request_begin(&request, &header, 16);
+    request.changes_nothing = true;
+    wire_write_bytes(&request.writer, header.transactions.data, 8); /* any of them */
+    wire_write_varint(&request.writer, 0);
+    cairn_lane_call(&request, &reply);
+    if (reply.status != WIRE_OK)
+        cairn_error_raise(reply.status, &(CairnSubject){.action = "read what a large transaction wrote"});
+    cairn_xact.spill_unread = false;
 }
 
 static void note_spill(SpillGroup *group)

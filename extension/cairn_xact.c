@@ -178,6 +178,11 @@ void cairn_xact_fill_header(struct wire_request *header, uint64 storage_id, uint
 {
     static uint8 own[8 * WIRE_OWN_TRANSACTIONS_MAX];
 
+    Assert(header->operation != 0);
+    /* Readers look into the items store; what is evaluated in order sees what was spilled anyway. */
+    if (cairn_xact.spill_unread && wire_operation_queue(header->operation) != WIRE_QUEUE_WRITES &&
+        cairn_xact_own_transactions(own, curcid) > 0)
+        cairn_writeset_await_spill();
     header->subtransaction = GetCurrentSubTransactionId();
     header->snapshot = snapshot;
     header->owner = cairn_xact.owner;

@@ -10,6 +10,8 @@
 #include "wire_key.h"
 
 #define EFFECT_SIZE_MIN 12 /* kind, length, a key */
+#define INTENTS_ENTRY_BYTES                                                                                            \
+    (128 * 1024) /* an entry of intents that is as long takes no more: entries are applied whole, requests wait */
 
 /* COMMIT and SPILL: effects whose locks the owner holds, as one or several entries. */
 struct effects {
@@ -144,7 +146,7 @@ static int log_intents(struct sb_shard *shard, const struct wire_request *reques
     }
     for (size_t i = 0; i < effects->count && status == WIRE_OK; i++) {
         uint64_t wanted = transaction_of(&effects->list[i], transaction);
-        bool other = draft.header.transaction != wanted;
+        bool other = draft.header.transaction != wanted || draft.flight->bytes.size >= INTENTS_ENTRY_BYTES;
 
         if (!other)
             status = sb_draft_add(&draft, &effects->list[i], effects->found[i]);
@@ -307,13 +309,48 @@ int sb_evaluate_commit(struct sb_shard *shard, uint64_t token, const struct wire
     return sb_shard_reply(shard, token, WIRE_COMMIT, status, detail, version, (struct wire_span){bytes, w.size}, last);
 }
 
+/*
+ * The entry that must be applied before a spill is answered. Its own need not be: the commit comes behind it in the
+ * log, and nobody is told of anything before that. Older ones must be, as far as more than a quarter of what may be in
+ * flight is: whoever spills faster than the disk takes it leaves room for others.
+ */
+static uint64_t spill_depends(const struct sb_shard *shard)
+{
+    uint64_t ahead = shard->options.max_in_flight_bytes / 4;
+    uint64_t left = shard->in_flight_bytes;
+    uint64_t depends = 0;
+
+    for (const struct sb_flight *flight = shard->flights; flight && left > ahead; flight = flight->next) {
+        left -= flight->bytes.size;
+        depends = flight->index;
+    }
+    return depends;
+}
+
+/* Without effects: answered when all that was evaluated is applied, so that readers find what was spilled. */
+static int await_spilled(struct sb_shard *shard, uint64_t token, const struct wire_request *request,
+                         uint64_t transaction)
+{
+    struct sb_transaction record;
+    uint8_t bytes[9];
+    struct wire_writer w = wire_writer_of(bytes, sizeof(bytes));
+    int status = transaction ? own_transaction(shard, request, transaction, &record) : WIRE_E_BAD_FORMAT;
+
+    if (status == WIRE_OK) {
+        wire_write_u64(&w, transaction);
+        wire_write_u8(&w, 0);
+    }
+    return sb_shard_reply(shard, token, WIRE_SPILL, status, 0, 0, (struct wire_span){bytes, w.size},
+                          status == WIRE_OK ? shard->last_index : 0);
+}
+
 int sb_evaluate_spill(struct sb_shard *shard, uint64_t token, const struct wire_request *request)
 {
     struct wire_reader body = request->body;
     struct effects effects = {0};
     uint64_t transaction = wire_read_u64(&body);
     bool begin = transaction == 0;
-    uint64_t last = 0;
+    uint64_t last;
     uint32_t detail = 0;
     struct sb_transaction record;
     bool rewrites = false;
@@ -321,10 +358,10 @@ int sb_evaluate_spill(struct sb_shard *shard, uint64_t token, const struct wire_
     struct wire_writer w = wire_writer_of(bytes, sizeof(bytes));
     int status = read_effects(shard, request, &body, &effects, &detail);
 
+    if (status == WIRE_OK && effects.count == 0)
+        return await_spilled(shard, token, request, transaction);
     if (status == WIRE_OK && !begin)
         status = own_transaction(shard, request, transaction, &record);
-    if (status == WIRE_OK && effects.count == 0)
-        status = WIRE_E_BAD_FORMAT;
     for (size_t i = 0; i < effects.count && status == WIRE_OK; i++)
         rewrites = rewrites || effects.list[i].argument;
     if (status == WIRE_OK) {
@@ -351,7 +388,8 @@ int sb_evaluate_spill(struct sb_shard *shard, uint64_t token, const struct wire_
         wire_write_u64(&w, transaction);
         wire_write_u8(&w, rewrites);
     }
-    return sb_shard_reply(shard, token, WIRE_SPILL, status, detail, 0, (struct wire_span){bytes, w.size}, last);
+    return sb_shard_reply(shard, token, WIRE_SPILL, status, detail, 0, (struct wire_span){bytes, w.size},
+                          status == WIRE_OK ? spill_depends(shard) : 0);
 }
 
 static int check_abort(const struct wire_request *request)

@@ -93,12 +93,15 @@ struct sb_batch {
     struct sb_log_entry *entries;
     size_t count;
     size_t capacity;
+    size_t bytes; /* of all payloads */
 };
 
 struct sb_sync {
     _Atomic uint32_t state; /* enum sb_sync_state; futex word of the helper */
     struct sb_batch batch;  /* in flight */
     struct sb_batch next;   /* collects while one is in flight; shard thread only */
+    struct sb_batch synced; /* handed to the shard in portions; payloads may be gone; shard thread only */
+    size_t handed;          /* entries of `synced` */
     uint64_t truncate;      /* prefix to drop with this batch, 0 = none */
     uint64_t truncated;     /* shard thread only */
     int status;
@@ -213,7 +216,8 @@ int sb_sync_add(struct sb_server *server, const struct sb_log_entry *entries, si
 bool sb_sync_idle(struct sb_server *server);
 /* Idle, and something to append or to truncate: hand it to the helper, or (inline_sync) do it here and now. */
 void sb_sync_start(struct sb_server *server, bool inline_sync);
-/* A batch is durable: *index is its last entry's. Idle afterwards. Failure of the log fails the server. */
+/* Durable are the entries up to *index: all of a batch or, if it is large, a portion; ask again. The next batch may be
+ * under way meanwhile. Failure of the log fails the server. */
 bool sb_sync_finished(struct sb_server *server, uint64_t *index);
 void sb_sync_close(struct sb_server *server);
 

@@ -15,6 +15,7 @@
 #define TURN_REQUESTS 256
 #define TURN_EVENTS (TURN_REQUESTS + 1) /* and a tick */
 #define IDLE_NS SB_NS_PER_S
+#define INLINE_SYNC_BYTES (64 * 1024) /* more takes so long that requests should be evaluated meanwhile */
 #define INLINE_SYNC_MAX                                                                                                \
     2 /* requests in flight with which this thread syncs itself: measured 135 us a write instead of 150 at one client, \
          no gain beyond two */
@@ -292,7 +293,7 @@ static int take_turn(struct sb_server *server, const struct turn *turn, struct s
     if (status != WIRE_OK)
         return status;
     server->more = step.more;
-    quiet = server->outstanding - step.reply_count <= INLINE_SYNC_MAX;
+    quiet = server->outstanding - step.reply_count <= INLINE_SYNC_MAX && server->sync.next.bytes <= INLINE_SYNC_BYTES;
     if (!quiet)
         sb_sync_start(server, false);
     publish(server, &step);

@@ -4,7 +4,7 @@
  *
  * Everything that appends or truncates is ordered by sync.state: the batch is the helper's while it says WORK, else the
  * shard thread's, which does the work itself while hardly anything is in flight: that saves two wake-ups, and few wait
- * meanwhile.
+ * meanwhile. A large batch is handed back in portions, so that requests are evaluated between them.
  *
  * A full disk: the batch is kept and tried again until there is room, new writes are refused meanwhile. Any other error
  * ends the server: nothing in the batch is acknowledged.
@@ -13,6 +13,7 @@
 
 #include <sys/prctl.h>
 
+#define PORTION_BYTES (256 * 1024) /* durable entries that the shard applies before it looks at requests again */
 #define FULL_RETRY_NS (200 * SB_NS_PER_MS)
 #define IDLE_NS SB_NS_PER_S
 
@@ -35,13 +36,15 @@ int sb_sync_add(struct sb_server *server, const struct sb_log_entry *entries, si
     }
     memcpy(next->entries + next->count, entries, count * sizeof(*entries));
     next->count += count;
+    for (size_t i = 0; i < count; i++)
+        next->bytes += entries[i].payload.size;
     return WIRE_OK;
 }
 
 bool sb_sync_idle(struct sb_server *server)
 {
     return atomic_load_explicit(&server->sync.state, memory_order_acquire) == SB_SYNC_IDLE &&
-           server->sync.next.count == 0;
+           server->sync.next.count == 0 && server->sync.handed == server->sync.synced.count;
 }
 
 static int append_batch(struct sb_server *server, struct sb_sync *sync)
@@ -121,7 +124,7 @@ static void fill_batch(struct sb_sync *sync, uint64_t truncate)
     struct sb_batch next = sync->next;
 
     sync->next = sync->batch;
-    sync->next.count = 0;
+    sync->next.count = sync->next.bytes = 0;
     sync->batch = next;
     sync->truncate = truncate > sync->truncated ? truncate : 0;
     sync->truncated = truncate > sync->truncated ? truncate : sync->truncated;
@@ -150,29 +153,46 @@ void sb_sync_start(struct sb_server *server, bool inline_sync)
     sb_futex_wake(&sync->state, 1);
 }
 
-bool sb_sync_finished(struct sb_server *server, uint64_t *index)
+/* A batch that is done becomes the synced one, which has been handed out. */
+static void take_batch(struct sb_server *server)
 {
     struct sb_sync *sync = &server->sync;
-    size_t count;
+    struct sb_batch batch = sync->batch;
 
     if (atomic_load_explicit(&sync->state, memory_order_acquire) != SB_SYNC_DONE)
-        return false;
+        return;
     if (sync->status != WIRE_OK) {
         if (sync->fault.code == WIRE_OK)
             (void) sb_fault_set(&sync->fault, sync->status, "the log could not be written: %s",
                                 wire_error_text(sync->status));
         sb_host_fail(server, &sync->fault);
-        return false;
+        return;
     }
-    count = sync->batch.count;
-    *index = count > 0 ? sync->batch.entries[count - 1].index : 0;
-    sync->batch.count = 0;
+    sync->batch = sync->synced;
+    sync->batch.count = sync->batch.bytes = 0;
+    sync->synced = batch;
+    sync->handed = 0;
     atomic_store_explicit(&sync->state, SB_SYNC_IDLE, memory_order_relaxed);
-    return count > 0;
+}
+
+bool sb_sync_finished(struct sb_server *server, uint64_t *index)
+{
+    struct sb_sync *sync = &server->sync;
+    size_t bytes = 0;
+
+    if (sync->handed == sync->synced.count)
+        take_batch(server);
+    if (sync->handed == sync->synced.count)
+        return false;
+    while (sync->handed < sync->synced.count && bytes < PORTION_BYTES)
+        bytes += sync->synced.entries[sync->handed++].payload.size;
+    *index = sync->synced.entries[sync->handed - 1].index;
+    return true;
 }
 
 void sb_sync_close(struct sb_server *server)
 {
     sb_free(server->sync.batch.entries);
+    sb_free(server->sync.synced.entries);
     sb_free(server->sync.next.entries);
 }

@@ -29,6 +29,9 @@
  *                      ->  u64 transaction, u8 rewrote
  *                      A key that carries an own intent already keeps its transaction (rewrote = 1), which must be in
  *                      `transactions`, else WIRE_E_TRANSACTION_EXISTS. The intents replace the subtransaction's locks.
+ *                      Answered as soon as it is evaluated, durable or not: before the asker reads with its transactions
+ *                      in the header it sends a SPILL without effects that names one of them, which is answered when
+ *                      all that was evaluated is applied.
  *   ABORT      writes  varint count, (u32 subtransaction)*: release locks of these owners (count 0: all of the owner),
  *                      and abort `transactions`  ->  nothing
  *                      WIRE_E_NO_TRANSACTION: one of them was not the owner's, or decided; the rest is done.

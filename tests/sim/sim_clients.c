@@ -278,6 +278,17 @@ static void send_spill(struct run *run, struct client *client)
         send(run, client);
 }
 
+static void send_await(struct run *run, struct client *client)
+{
+    client->kind = AWAIT;
+    begin_request(run, client, WIRE_SPILL, 0);
+    wire_write_u64(&sim_request, client->spilled[client->spilled[2] && one_in(run, 2) ? 2
+                                                 : client->spilled[1]                 ? 1
+                                                                                      : 2]);
+    sim_count(0);
+    send(run, client);
+}
+
 static void send_abort(struct run *run, struct client *client, bool inner)
 {
     client->kind = inner ? ROLLBACK : ABORT;
@@ -396,6 +407,8 @@ void sim_client_act(struct run *run, struct client *client)
         memcpy(client->outer, client->keys, sizeof(client->outer));
     } else if (dice < 77 && client->subtransaction == 2)
         send_abort(run, client, true);
+    else if (dice < 80 && client->unread)
+        send_await(run, client);
     else if (dice < 84)
         send_abort(run, client, false);
     else if (dice < 100)
@@ -532,6 +545,7 @@ static void spill_reply(struct run *run, struct client *client, const struct wir
     if (reply->status != WIRE_OK || (*spilled && *spilled != id))
         sim_world_fail(&run->world, "spill: %s", wire_error_name(reply->status));
     *spilled = id;
+    client->unread = true;
     for (size_t i = 0; i < client->sent_count; i++)
         client->keys[client->sent[i].key].spilled = true;
 }
@@ -540,6 +554,7 @@ static void rolled_back(struct client *client)
 {
     client->subtransaction = 1;
     client->spilled[2] = 0;
+    client->unread = client->unread && client->spilled[1];
     memcpy(client->keys, client->outer, sizeof(client->keys));
 }
 
@@ -599,6 +614,11 @@ void sim_clients_reply(void *context, uint64_t token, const struct wire_reply *r
         break;
     case SPILL:
         spill_reply(run, client, reply);
+        break;
+    case AWAIT:
+        if (reply->status != WIRE_OK)
+            sim_world_fail(&run->world, "wait for a spill: %s", wire_error_name(reply->status));
+        client->unread = false;
         break;
     case COMMIT:
         commit_reply(run, client, reply);

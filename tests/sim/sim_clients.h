@@ -43,7 +43,7 @@ struct op {
     size_t count;
 };
 
-enum request_kind { BARE, LOCK, BULK, SPILL, COMMIT, ABORT, ROLLBACK, DECIDE };
+enum request_kind { BARE, LOCK, BULK, SPILL, AWAIT, COMMIT, ABORT, ROLLBACK, DECIDE };
 
 /* What a transaction knows of a key. */
 struct own_key {
@@ -65,6 +65,7 @@ struct client {
     uint64_t asked;  /* applied version when it sent what it waits for */
     uint32_t subtransaction;
     uint64_t spilled[3]; /* by subtransaction; 0: none */
+    bool unread;         /* spilled, and has not waited until it can be read */
     uint64_t snapshot;   /* FIRST_UPDATER, else 0 */
     uint64_t decider;
     size_t op;

@@ -114,7 +114,8 @@ static void check_value(struct run *run, const struct client *own, int64_t key, 
                        (long long) sim_model_value(model, key, moment.from, NULL));
 }
 
-/* Whose own intents the reader may see. A client that waits may have intents under way. */
+/* Whose own intents the reader may see. A client that waits may have intents under way, and so may one that has
+ * spilled and not waited. */
 static const struct client *choose_reader(struct run *run, uint64_t own[2], size_t *count)
 {
     const struct client *client = &run->clients[below(run, CLIENTS)];
@@ -128,6 +129,8 @@ static const struct client *choose_reader(struct run *run, uint64_t own[2], size
         return NULL;
     }
     if (client->waiting || !client->in_transaction || client->prepared)
+        return NULL;
+    if (client->unread && run->world.fault != SIM_UNREAD_SPILL)
         return NULL;
     for (int i = 1; i <= 2; i++) {
         if (client->spilled[i])

@@ -30,6 +30,7 @@ enum sim_fault {
     SIM_WRONG_DECISION, /* after a crash prepared transactions are decided by a coin */
     SIM_FORGETFUL_LOCK, /* a transaction's locks are released before it commits */
     SIM_GIVE_UP_ALL,    /* superseded images go although snapshots need them */
+    SIM_UNREAD_SPILL,   /* own intents are read without waiting until they can be */
     SIM_FAULT_COUNT
 };
 

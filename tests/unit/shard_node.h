@@ -459,7 +459,16 @@ static inline struct wire_span lock_request(struct node *node, uint64_t owner, u
     return sim_end();
 }
 
-/* Lock and spill: the transaction id. */
+/* Answered when readers find what was spilled. */
+static inline struct wire_span await_request(struct node *node, uint64_t owner, uint64_t transaction)
+{
+    node_begin(node, WIRE_SPILL, (struct who){.owner = owner, .transactions = &transaction, .count = 1});
+    wire_write_u64(&sim_request, transaction);
+    sim_count(0);
+    return sim_end();
+}
+
+/* Lock and spill, and wait until it can be read: the transaction id. */
 static inline uint64_t spill(struct node *node, uint64_t owner, uint64_t transaction, int64_t first, int64_t count,
                              int64_t value, size_t padding)
 {
@@ -470,6 +479,7 @@ static inline uint64_t spill(struct node *node, uint64_t owner, uint64_t transac
     assert_int_equal(node_call(node, spill_request(node, who, transaction, first, count, value, padding)), WIRE_OK);
     id = wire_read_u64(&node_reply(node)->body);
     assert_true(wire_version_is_transaction(id));
+    assert_int_equal(node_call(node, await_request(node, owner, id)), WIRE_OK);
     return id;
 }
 

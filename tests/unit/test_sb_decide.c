@@ -266,6 +266,7 @@ static void test_spill(void **state)
     assert_int_equal(node_call(node, spill_request(node, who, id, 3, 1, 203, 0)), WIRE_OK);
     wire_read_u64(&node_reply(node)->body);
     assert_int_equal(wire_read_u8(&node_reply(node)->body), 1);
+    assert_int_equal(node_call(node, await_request(node, ALICE, id)), WIRE_OK);
     assert_int_equal(own_value(node, 3, id), 203);
     assert_int_equal(value_of_key(node, 3), 3);
     /* Without a lock, by the intent alone; a key twice is noticed. */
@@ -276,6 +277,7 @@ static void test_spill(void **state)
     sim_effect(sim_key(node->storage, 4), sim_item(2, 0));
     assert_int_equal(node_call(node, sim_end()), WIRE_E_DUPLICATE);
     assert_int_equal(node_call(node, spill_request(node, who, id, 4, 1, ABSENT, 0)), WIRE_OK);
+    assert_int_equal(node_call(node, await_request(node, ALICE, id)), WIRE_OK);
     assert_true(own_value(node, 4, id) == ABSENT);
     assert_int_equal(node_call(node, spill_request(node, bob, 0, 4, 1, 1, 0)), WIRE_E_NOT_LOCKED);
     /* A bare write of the same owner must not get ahead of the transaction. */
@@ -305,6 +307,97 @@ static void test_spill(void **state)
     }
     assert_int_equal(node_status(node).transactions, 0);
     assert_int_equal(node_status(node).locks, 0);
+    node_free(node);
+}
+
+/* A spill is answered before it is durable, a wait for it and a commit behind it are not; a crash takes all of it. */
+static void test_spill_is_answered_early(void **state)
+{
+    struct node *node = node_ready();
+    uint64_t id = WIRE_TRANSACTION_BIT | 1;
+    struct who who = {.owner = ALICE, .subtransaction = 1, .transactions = &id, .count = 1};
+    uint64_t spilled;
+    uint64_t await;
+    uint64_t commit;
+
+    (void) state;
+    for (int round = 0; round < 2; round++) {
+        assert_int_equal(node_call(node, lock_request(node, ALICE, 1, 1, 2)), WIRE_OK);
+        spilled = node_submit(node, spill_request(node, alice, 0, 1, 1, 100, 0));
+        assert_int_equal(node_result(node, spilled), WIRE_OK);
+        id = WIRE_TRANSACTION_BIT | (uint64_t) (round + 1);
+        await = node_submit(node, await_request(node, ALICE, id));
+        spilled = node_submit(node, spill_request(node, who, id, 2, 1, 200, 0));
+        assert_int_equal(node_result(node, spilled), WIRE_OK);
+        /* Others meet the intent in flight, readers do not. */
+        assert_int_equal(put(node, 1, 5), WIRE_E_LOCKED);
+        assert_true(own_value(node, 1, id) == ABSENT);
+        assert_false(node_answered(node, await));
+        commit = node_submit(node, commit_request(node, who, 0, 0, 0, 0, 0));
+        assert_int_equal(node_durable(node, node_last(node) - 2), WIRE_OK);
+        assert_int_equal(node_result(node, await), WIRE_OK);
+        assert_int_equal(own_value(node, 1, id), 100);
+        assert_false(node_answered(node, commit));
+        if (round == 0) {
+            assert_int_equal(node_restart(node, true), WIRE_OK);
+            assert_true(value_of_key(node, 1) == ABSENT);
+            assert_true(value_of_key(node, 2) == ABSENT);
+        }
+    }
+    assert_int_equal(node_quiesce(node), WIRE_OK);
+    assert_int_equal(node_result(node, commit), WIRE_OK);
+    assert_int_equal(value_of_key(node, 1), 100);
+    assert_int_equal(value_of_key(node, 2), 200);
+    node_free(node);
+}
+
+/* Who waits for a spill must have one: his own, undecided. */
+static void test_await_names_own(void **state)
+{
+    struct node *node = node_ready();
+    uint64_t id = spill(node, ALICE, 0, 1, 1, 100, 0);
+
+    (void) state;
+    assert_int_equal(node_call(node, await_request(node, BOB, id)), WIRE_E_NO_TRANSACTION);
+    assert_int_equal(node_call(node, await_request(node, ALICE, id + 1)), WIRE_E_NO_TRANSACTION);
+    assert_int_equal(node_call(node, await_request(node, ALICE, 0)), WIRE_E_BAD_FORMAT);
+    assert_int_equal(commit_spilled(node, ALICE, id), WIRE_OK);
+    assert_int_equal(node_call(node, await_request(node, ALICE, id)), WIRE_E_NO_TRANSACTION);
+    node_free(node);
+}
+
+/* Beyond a quarter of the limit a spill waits for older ones, so that others find room. */
+static void test_spills_leave_room(void **state)
+{
+    struct node *node;
+    uint64_t tokens[8];
+    uint64_t id = 0;
+    int answered = 0;
+
+    (void) state;
+    node = node_new();
+    node->max_in_flight_bytes = 80000;
+    assert_int_equal(node_open(node), WIRE_OK);
+    node->storage = new_storage(node, "t");
+    assert_int_equal(node_call(node, lock_request(node, ALICE, 1, 0, 8)), WIRE_OK);
+    for (int i = 0; i < 8; i++) {
+        struct who who = {.owner = ALICE, .subtransaction = 1, .transactions = &id, .count = id ? 1 : 0};
+
+        tokens[i] = node_submit(node, spill_request(node, who, id, i, 1, 100, 9000));
+        id = WIRE_TRANSACTION_BIT | 1;
+    }
+    for (int i = 0; i < 8; i++)
+        answered += node_answered(node, tokens[i]);
+    assert_int_equal(answered, 2);
+    for (int i = 0; i < 8; i++)
+        assert_true(node_answered(node, tokens[i]) == (i < 2));
+    /* The third was the first beyond: it waits for the first alone. */
+    assert_int_equal(node_durable(node, node_last(node) - 7), WIRE_OK);
+    assert_true(node_answered(node, tokens[2]));
+    assert_false(node_answered(node, tokens[3]));
+    assert_int_equal(node_quiesce(node), WIRE_OK);
+    for (int i = 0; i < 8; i++)
+        assert_int_equal(node_result(node, tokens[i]), WIRE_OK);
     node_free(node);
 }
 
@@ -545,14 +638,25 @@ static void test_abort_of_decided(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_commit_small),           cmocka_unit_test(test_commit_refusals),
-        cmocka_unit_test(test_commit_sizes),           cmocka_unit_test(test_commit_large_settled),
-        cmocka_unit_test(test_commit_large_unsettled), cmocka_unit_test(test_decide),
-        cmocka_unit_test(test_prepared_survives),      cmocka_unit_test(test_spill),
-        cmocka_unit_test(test_abort_spilled),          cmocka_unit_test(test_abort_in_flight),
-        cmocka_unit_test(test_restart_aborts_pending), cmocka_unit_test(test_settle_in_pieces),
-        cmocka_unit_test(test_prepared_keeps_locks),   cmocka_unit_test(test_released_by_commit_in_flight),
-        cmocka_unit_test(test_spill_under_outer_lock), cmocka_unit_test(test_abort_of_decided),
+        cmocka_unit_test(test_commit_small),
+        cmocka_unit_test(test_commit_refusals),
+        cmocka_unit_test(test_commit_sizes),
+        cmocka_unit_test(test_commit_large_settled),
+        cmocka_unit_test(test_commit_large_unsettled),
+        cmocka_unit_test(test_decide),
+        cmocka_unit_test(test_prepared_survives),
+        cmocka_unit_test(test_spill),
+        cmocka_unit_test(test_spill_is_answered_early),
+        cmocka_unit_test(test_await_names_own),
+        cmocka_unit_test(test_spills_leave_room),
+        cmocka_unit_test(test_abort_spilled),
+        cmocka_unit_test(test_abort_in_flight),
+        cmocka_unit_test(test_restart_aborts_pending),
+        cmocka_unit_test(test_settle_in_pieces),
+        cmocka_unit_test(test_prepared_keeps_locks),
+        cmocka_unit_test(test_released_by_commit_in_flight),
+        cmocka_unit_test(test_spill_under_outer_lock),
+        cmocka_unit_test(test_abort_of_decided),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
