@@ -69,6 +69,9 @@ CairnFrame *cairn_frame_of(CairnVersion *version);
 Size cairn_xact_own_transactions(uint8 *out, CommandId curcid);
 
 void cairn_writeset_create(void);
+/* As cairn_writeset_put, for a subtransaction that is not the current one; no frame with a version of the key is newer.
+ */
+void cairn_writeset_put_in(CairnFrame *frame, struct wire_span key, struct wire_span item, CommandId cid);
 void cairn_writeset_cut(CairnFrame *frame);
 /* Write all to the storage process as intents. */
 void cairn_writeset_spill(void);

@@ -11,6 +11,7 @@
 #include "utils/memutils.h"
 
 #include "cairn_error.h"
+#include "cairn_gather.h"
 #include "cairn_row.h"
 #include "cairn_shared.h"
 
@@ -67,8 +68,11 @@ static void add_version(CairnFrame *frame, CairnSkipNode *node, struct wire_span
 
 void cairn_writeset_put(uint64 storage_id, struct wire_span key, struct wire_span item, CommandId cid)
 {
-    CairnFrame *frame = cairn_xact_frame();
+    cairn_writeset_put_in(cairn_xact_frame(), key, item, cid);
+}
 
+void cairn_writeset_put_in(CairnFrame *frame, struct wire_span key, struct wire_span item, CommandId cid)
+{
     Assert(key.size >= WIRE_KEY_PREFIX_SIZE);
     if (!cairn_xact.map)
         cairn_writeset_create();
@@ -97,8 +101,10 @@ static bool give(CairnVersion *version, CairnOwnVersion *out)
 
 bool cairn_writeset_find(struct wire_span key, CommandId curcid, CairnOwnVersion *out)
 {
-    CairnSkipNode *node = cairn_xact.map ? cairn_skiplist_find(cairn_xact.map, key) : NULL;
+    CairnSkipNode *node;
 
+    cairn_gather_yield(curcid);
+    node = cairn_xact.map ? cairn_skiplist_find(cairn_xact.map, key) : NULL;
     return node && give(visible(node->value, curcid), out);
 }
 
@@ -107,6 +113,7 @@ bool cairn_writeset_seek(struct wire_span key, bool exclusive, bool forward, str
 {
     CairnSkipNode *node;
 
+    cairn_gather_yield(curcid);
     if (!cairn_xact.map)
         return false;
     if (forward)
@@ -130,7 +137,7 @@ bool cairn_writeset_seek(struct wire_span key, bool exclusive, bool forward, str
 
 bool cairn_writeset_empty(void)
 {
-    if (cairn_xact.map && cairn_skiplist_first(cairn_xact.map))
+    if (!cairn_gather_empty() || (cairn_xact.map && cairn_skiplist_first(cairn_xact.map)))
         return false;
     for (CairnFrame *frame = cairn_xact.newest; frame; frame = frame->parent) {
         if (frame->spill_count > 0)

@@ -29,6 +29,7 @@
 #include "utils/timestamp.h"
 
 #include "cairn_error.h"
+#include "cairn_gather.h"
 #include "cairn_shared.h"
 
 /* Kind of advisory lock that stands for "this (sub)transaction is running": the SQL functions use 1 and 2. */
@@ -104,6 +105,7 @@ CairnFrame *cairn_xact_frame(void)
     SubTransactionId current = GetCurrentSubTransactionId();
     CairnFrame *frame = cairn_xact.newest;
 
+    cairn_gather_yield(InvalidCommandId);
     begin_transaction();
     if (frame && frame->subtransaction == current && has_owner(frame, current))
         return frame;
@@ -179,6 +181,7 @@ void cairn_xact_fill_header(struct wire_request *header, uint64 storage_id, uint
     static uint8 own[8 * WIRE_OWN_TRANSACTIONS_MAX];
 
     Assert(header->operation != 0);
+    cairn_gather_yield(wire_operation_queue(header->operation) == WIRE_QUEUE_WRITES ? InvalidCommandId : curcid);
     /* Readers look into the items store; what is evaluated in order sees what was spilled anyway. */
     if (cairn_xact.spill_unread && wire_operation_queue(header->operation) != WIRE_QUEUE_WRITES &&
         cairn_xact_own_transactions(own, curcid) > 0)
@@ -275,6 +278,7 @@ static void commit_writes(void)
 /* Forget the transaction; its memory goes with TopTransactionContext. */
 static void forget(void)
 {
+    cairn_gather_forget();
     cairn_xact = (CairnXact){0};
 }
 
@@ -343,6 +347,7 @@ static void at_xact_event(XactEvent event, void *argument)
 {
     switch (event) {
     case XACT_EVENT_PRE_COMMIT:
+        Assert(cairn_gather_empty());
         if (cairn_writeset_has_effects())
             commit_writes();
         break;
@@ -421,6 +426,7 @@ static void abort_subtransaction(SubTransactionId subtransaction)
 {
     CairnFrame *frame = cairn_xact.newest;
 
+    cairn_gather_forget_of(subtransaction);
     if (!frame || frame->subtransaction != subtransaction)
         return;
     cairn_writeset_cut(frame);
@@ -431,7 +437,9 @@ static void abort_subtransaction(SubTransactionId subtransaction)
 static void at_subxact_event(SubXactEvent event, SubTransactionId subtransaction, SubTransactionId parent,
                              void *argument)
 {
-    if (event == SUBXACT_EVENT_COMMIT_SUB) {
+    if (event == SUBXACT_EVENT_PRE_COMMIT_SUB)
+        cairn_gather_end_of(subtransaction);
+    else if (event == SUBXACT_EVENT_COMMIT_SUB) {
         commit_subtransaction(subtransaction, parent);
         cairn_snapshot_at_subxact_commit(subtransaction, parent);
     } else if (event == SUBXACT_EVENT_ABORT_SUB) {
@@ -446,4 +454,5 @@ void cairn_xact_init(void)
     RegisterXactCallback(at_xact_event, NULL);
     RegisterSubXactCallback(at_subxact_event, NULL);
     cairn_snapshot_init();
+    cairn_gather_init();
 }

@@ -88,14 +88,13 @@ sub room_again {
     return;
 }
 
-# ---- no room for the log: what is in flight waits, its outcome being open; new writes are refused ----
+# ---- no room for the log: a commit in flight waits, its outcome being open; new writes are refused ----
 
 my $offset = log_size($node);
 $disk->start(full => 'cairn/log/*');
 $disk->set_room($MB);
 my $session = session($node);
-send_sql($session, q{SELECT count(cairn.put_item('t', jsonb_build_object('k', 5000 + k, 'v', repeat(md5(k::text), 3000))))
-    FROM generate_series(1, 100) k;});
+send_sql($session, join "\n", map { "SELECT cairn.put_item('t', jsonb_build_object('k', 5000 + $_, 'v', repeat(md5('$_'), 3000)));" } 1 .. 100);
 wait_until('the log finds no room', sub { log_since($node, $offset) =~ /writes wait for room on disk.*No space left/ });
 ok(!write_one(), 'log: a write that comes now is refused');
 is(state_of($error), '53100', 'log: with a clear error');
