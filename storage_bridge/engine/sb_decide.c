@@ -309,11 +309,8 @@ int sb_evaluate_commit(struct sb_shard *shard, uint64_t token, const struct wire
     return sb_shard_reply(shard, token, WIRE_COMMIT, status, detail, version, (struct wire_span){bytes, w.size}, last);
 }
 
-/*
- * The entry that must be applied before a spill is answered. Its own need not be: the commit comes behind it in the
- * log, and nobody is told of anything before that. Older ones must be, as far as more than a quarter of what may be in
- * flight is: whoever spills faster than the disk takes it leaves room for others.
- */
+/* The entry that must be applied before a spill is evaluated, 0 if none: while more than a quarter of what may be in
+ * flight is, a spill waits. Whoever spills faster than the disk takes it leaves room for others. */
 static uint64_t spill_depends(const struct sb_shard *shard)
 {
     uint64_t ahead = shard->options.max_in_flight_bytes / 4;
@@ -344,7 +341,7 @@ static int await_spilled(struct sb_shard *shard, uint64_t token, const struct wi
                           status == WIRE_OK ? shard->last_index : 0);
 }
 
-int sb_evaluate_spill(struct sb_shard *shard, uint64_t token, const struct wire_request *request)
+static int evaluate_spill(struct sb_shard *shard, uint64_t token, const struct wire_request *request)
 {
     struct wire_reader body = request->body;
     struct effects effects = {0};
@@ -388,8 +385,23 @@ int sb_evaluate_spill(struct sb_shard *shard, uint64_t token, const struct wire_
         wire_write_u64(&w, transaction);
         wire_write_u8(&w, rewrites);
     }
-    return sb_shard_reply(shard, token, WIRE_SPILL, status, detail, 0, (struct wire_span){bytes, w.size},
-                          status == WIRE_OK ? spill_depends(shard) : 0);
+    /* Answered before it is durable: the commit comes behind it in the log, nobody is told of anything before that. */
+    return sb_shard_reply(shard, token, WIRE_SPILL, status, detail, 0, (struct wire_span){bytes, w.size}, 0);
+}
+
+int sb_evaluate_spill(struct sb_shard *shard, uint64_t token, const struct wire_request *request,
+                      struct wire_span bytes, struct sb_parked *parked)
+{
+    uint64_t depends = spill_depends(shard);
+    struct sb_parked *kept;
+    int status;
+
+    if (depends == 0)
+        return evaluate_spill(shard, token, request);
+    status = sb_park(shard, token, bytes, parked, &kept);
+    if (status == WIRE_OK)
+        kept->index = depends;
+    return status;
 }
 
 static int check_abort(const struct wire_request *request)

@@ -556,7 +556,7 @@ int sb_evaluate(struct sb_shard *shard, uint64_t token, struct wire_span bytes, 
     case WIRE_COMMIT:
         return sb_evaluate_commit(shard, token, &request);
     case WIRE_SPILL:
-        return sb_evaluate_spill(shard, token, &request);
+        return sb_evaluate_spill(shard, token, &request, bytes, parked);
     case WIRE_ABORT:
         return sb_evaluate_abort(shard, token, &request);
     case WIRE_DECIDE:

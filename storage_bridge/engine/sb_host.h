@@ -172,6 +172,7 @@ struct sb_server {
     _Atomic uint32_t keep_event;     /* futex word of the keep thread */
     uint64_t outstanding;            /* requests in the shard without a reply; shard thread only */
     bool more;                       /* the shard has settling to do; shard thread only */
+    bool full_told;                  /* the shard knows that the disk is full; shard thread only */
 
     pthread_t threads[SB_THREADS_MAX];
     size_t thread_count;

@@ -342,6 +342,50 @@ static int resume_applied(struct sb_shard *shard)
     return status;
 }
 
+/* What ends a transaction helps others on, and its own owner has nothing else under way. */
+static bool ends_transaction(struct wire_span request)
+{
+    return request.size > 1 && (request.data[1] == WIRE_ABORT || request.data[1] == WIRE_DECIDE);
+}
+
+static int refuse(struct sb_shard *shard, struct sb_parked *parked)
+{
+    struct wire_request request = {.operation = WIRE_WRITE};
+    struct wire_span none = {NULL, 0};
+    int status = wire_request_open(parked->bytes.data, parked->bytes.size, &request);
+
+    status = sb_shard_reply(shard, parked->token, status == WIRE_OK ? request.operation : WIRE_WRITE, WIRE_E_DISK_FULL,
+                            0, 0, none, 0);
+    sb_parked_free(parked);
+    return status;
+}
+
+/* Requests that are not evaluated yet, and would not be before there is room on disk. */
+static int refuse_waiting(struct sb_shard *shard)
+{
+    int status = WIRE_OK;
+
+    for (struct sb_parked **link = &shard->parked; *link && status == WIRE_OK;) {
+        struct sb_parked *at = *link;
+
+        if (at->key_count > 0) {
+            link = &at->next;
+            continue;
+        }
+        *link = at->next;
+        status = refuse(shard, at);
+    }
+    while (shard->deferred && status == WIRE_OK) {
+        struct sb_parked *at = shard->deferred;
+
+        shard->deferred = at->next;
+        if (!shard->deferred)
+            shard->deferred_end = &shard->deferred;
+        status = refuse(shard, at);
+    }
+    return status;
+}
+
 /* Ask for what requests parked in this step are missing. */
 static int collect_fetches(struct sb_shard *shard)
 {
@@ -445,7 +489,7 @@ static int handle(struct sb_shard *shard, const struct sb_event *event)
 
     switch (event->kind) {
     case SB_EVENT_REQUEST:
-        if (shard->deferred || !has_room(shard))
+        if ((shard->deferred || !has_room(shard)) && !ends_transaction(event->bytes))
             return defer(shard, event->token, event->bytes);
         return sb_evaluate(shard, event->token, event->bytes, NULL);
     case SB_EVENT_DURABLE:
@@ -460,6 +504,8 @@ static int handle(struct sb_shard *shard, const struct sb_event *event)
         return parked ? resume(shard, parked) : WIRE_OK;
     case SB_EVENT_TICK:
         return log_horizon(shard, event->horizon);
+    case SB_EVENT_FULL:
+        return refuse_waiting(shard);
     }
     return WIRE_OK;
 }

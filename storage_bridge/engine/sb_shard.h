@@ -45,7 +45,7 @@ struct sb_portions {
 struct sb_shard_options {
     struct sb_store *store;
     struct sb_transactions *transactions;
-    uint64_t max_in_flight_bytes; /* entries not yet durable; beyond it new requests wait */
+    uint64_t max_in_flight_bytes; /* entries not yet durable; beyond it new requests wait, but for ABORT and DECIDE */
     uint64_t settle_keys_max;     /* a committed transaction with more keys is left unsettled */
     struct sb_portions portions;
 };
@@ -54,7 +54,8 @@ enum sb_event_kind {
     SB_EVENT_REQUEST = 1, /* token, bytes */
     SB_EVENT_DURABLE = 2, /* index: every entry up to it is synced */
     SB_EVENT_FETCHED = 3, /* token: of the parked request whose keys were read */
-    SB_EVENT_TICK = 4     /* horizon: proposal, 0 = none; also drives settling */
+    SB_EVENT_TICK = 4,    /* horizon: proposal, 0 = none; also drives settling */
+    SB_EVENT_FULL = 5     /* the log finds no room: what waits for entries in flight is refused */
 };
 
 struct sb_event {

@@ -163,7 +163,8 @@ int sb_park(struct sb_shard *shard, uint64_t token, struct wire_span bytes, stru
 void sb_parked_free(struct sb_parked *parked);
 /* Evaluate a COMMIT, SPILL, ABORT or DECIDE. Errors break the shard. */
 int sb_evaluate_commit(struct sb_shard *shard, uint64_t token, const struct wire_request *request);
-int sb_evaluate_spill(struct sb_shard *shard, uint64_t token, const struct wire_request *request);
+int sb_evaluate_spill(struct sb_shard *shard, uint64_t token, const struct wire_request *request,
+                      struct wire_span bytes, struct sb_parked *parked);
 int sb_evaluate_abort(struct sb_shard *shard, uint64_t token, const struct wire_request *request);
 int sb_evaluate_decide(struct sb_shard *shard, uint64_t token, const struct wire_request *request);
 /* Log the decision of a transaction (commit or abort) in the draft and in the evaluated table. */

@@ -13,7 +13,7 @@
 #include <sys/prctl.h>
 
 #define TURN_REQUESTS 256
-#define TURN_EVENTS (TURN_REQUESTS + 1) /* and a tick */
+#define TURN_EVENTS (TURN_REQUESTS + 2) /* and a tick, and word of a full disk */
 #define IDLE_NS SB_NS_PER_S
 #define INLINE_SYNC_BYTES (64 * 1024) /* more takes so long that requests should be evaluated meanwhile */
 #define INLINE_SYNC_MAX                                                                                                \
@@ -178,6 +178,16 @@ static void add_tick(struct sb_server *server, struct turn *turn)
     turn->events[turn->count++] = (struct sb_event){.kind = SB_EVENT_TICK, .horizon = horizon};
 }
 
+/* Word goes to the shard when the log begins to wait for room, and behind whatever comes meanwhile. */
+static void add_full(struct sb_server *server, struct turn *turn)
+{
+    bool full = atomic_load_explicit(&server->sync.disk_full, memory_order_relaxed);
+
+    if (full && (turn->count > 0 || !server->full_told))
+        turn->events[turn->count++] = (struct sb_event){.kind = SB_EVENT_FULL};
+    server->full_told = full;
+}
+
 /* What has happened since the last turn; a tick is added if there is a horizon to propose or something to settle. */
 static void collect(struct sb_server *server, struct turn *turn)
 {
@@ -193,6 +203,7 @@ static void collect(struct sb_server *server, struct turn *turn)
     if (atomic_load_explicit(&server->horizon_wanted, memory_order_relaxed) != 0 ||
         (server->more && (turn->count > 0 || sb_sync_idle(server))))
         add_tick(server, turn);
+    add_full(server, turn);
 }
 
 static bool must_end(struct sb_server *server)

@@ -72,6 +72,7 @@ static int retry_full(struct sb_server *server, struct sb_sync *sync)
     int status = WIRE_E_DISK_FULL;
 
     atomic_store(&sync->disk_full, true);
+    sb_shard_wake(server); /* it refuses what waits */
     sb_host_line(server, SB_LEVEL_WARNING, "writes wait for room on disk: %s", sync->fault.text);
     while (status == WIRE_E_DISK_FULL && !atomic_load(&server->stopping) && !sb_host_failed(server)) {
         sb_futex_wait(&sync->state, SB_SYNC_WORK, FULL_RETRY_NS);

@@ -542,6 +542,8 @@ static void spill_reply(struct run *run, struct client *client, const struct wir
     uint64_t *spilled = &client->spilled[client->subtransaction];
     uint64_t id = wire_read_u64(&body);
 
+    if (reply->status == WIRE_E_DISK_FULL)
+        return;
     if (reply->status != WIRE_OK || (*spilled && *spilled != id))
         sim_world_fail(&run->world, "spill: %s", wire_error_name(reply->status));
     *spilled = id;
@@ -564,6 +566,12 @@ static void commit_reply(struct run *run, struct client *client, const struct wi
     struct wire_reader body = reply->body;
     uint64_t version = wire_read_u64(&body);
 
+    if (reply->status == WIRE_E_DISK_FULL) {
+        op->sent = false;
+        op->decider = client->decider = 0;
+        send_abort(run, client, false);
+        return;
+    }
     if (reply->status != WIRE_OK) {
         if (run->world.fault != SIM_FORGETFUL_LOCK)
             sim_world_fail(&run->world, "commit: %s", wire_error_name(reply->status));
@@ -616,9 +624,9 @@ void sim_clients_reply(void *context, uint64_t token, const struct wire_reply *r
         spill_reply(run, client, reply);
         break;
     case AWAIT:
-        if (reply->status != WIRE_OK)
+        if (reply->status != WIRE_OK && reply->status != WIRE_E_DISK_FULL)
             sim_world_fail(&run->world, "wait for a spill: %s", wire_error_name(reply->status));
-        client->unread = false;
+        client->unread = reply->status != WIRE_OK;
         break;
     case COMMIT:
         commit_reply(run, client, reply);

@@ -348,8 +348,10 @@ static void action(struct run *run)
         scan_slowly(run);
     else if (dice < 970)
         keep_snapshots(run);
-    else if (dice < 990)
+    else if (dice < 987)
         tick(run);
+    else if (dice < 990)
+        sim_world_full(world);
     else if (dice < 994)
         sim_world_keep(world);
     else if (dice < 997)

@@ -486,6 +486,11 @@ void sim_world_tick(struct sim_world *world, uint64_t horizon)
     queue_event(world, (struct sb_event){.kind = SB_EVENT_TICK, .horizon = horizon});
 }
 
+void sim_world_full(struct sim_world *world)
+{
+    queue_event(world, (struct sb_event){.kind = SB_EVENT_FULL});
+}
+
 static void take_entries(struct sim_world *world, const struct sb_step *step)
 {
     if (step->entry_count == 0)

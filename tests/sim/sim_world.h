@@ -94,6 +94,8 @@ void sim_world_fail(struct sim_world *world, const char *format, ...) __attribut
 /* Queue a request for the next step; bytes are copied. Steps by itself when the queue is full. */
 void sim_world_request(struct sim_world *world, uint64_t token, struct wire_span bytes);
 void sim_world_tick(struct sim_world *world, uint64_t horizon);
+/* The log finds no room for a while. */
+void sim_world_full(struct sim_world *world);
 void sim_world_step(struct sim_world *world);
 /* What is handed out goes into the log; and is synced, then DURABLE is queued. */
 void sim_world_append(struct sim_world *world);

@@ -108,6 +108,20 @@ $session->quit;
 room_again('log');
 unlike(log_since($node, $offset), qr/terminating any other active server processes/, 'log: nothing was restarted');
 
+# ---- a transaction that has spilled is refused and rolls back, without room ----
+
+$offset = log_size($node);
+$disk->set_room($MB);
+$session = session($node);
+send_sql($session, q{SELECT count(cairn.put_item('t', jsonb_build_object('k', 6000 + k, 'v', repeat(md5(k::text), 3000))))
+    FROM generate_series(1, 800) k;});
+($out, $err) = receive($session);
+is(state_of($err), '53100', 'spilled: refused');
+like(log_since($node, $offset), qr/writes wait for room on disk/, 'spilled: while the log waits');
+$session->quit;
+room_again('spilled');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM t WHERE k BETWEEN 6001 AND 6800'), 0, 'spilled: nothing of it is left');
+
 # ---- the file system fills up ----
 
 $node->stop;

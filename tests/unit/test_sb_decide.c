@@ -366,38 +366,52 @@ static void test_await_names_own(void **state)
     node_free(node);
 }
 
-/* Beyond a quarter of the limit a spill waits for older ones, so that others find room. */
+/* With a quarter of the limit in flight a spill waits, so that others find room; on a full disk it is refused, and so
+ * is who found none, but for an abort. */
 static void test_spills_leave_room(void **state)
 {
     struct node *node;
-    uint64_t tokens[8];
+    uint64_t tokens[4];
+    uint64_t large;
+    uint64_t deferred;
     uint64_t id = 0;
-    int answered = 0;
 
     (void) state;
     node = node_new();
     node->max_in_flight_bytes = 80000;
     assert_int_equal(node_open(node), WIRE_OK);
     node->storage = new_storage(node, "t");
-    assert_int_equal(node_call(node, lock_request(node, ALICE, 1, 0, 8)), WIRE_OK);
-    for (int i = 0; i < 8; i++) {
-        struct who who = {.owner = ALICE, .subtransaction = 1, .transactions = &id, .count = id ? 1 : 0};
+    assert_int_equal(node_call(node, lock_request(node, ALICE, 1, 0, 4)), WIRE_OK);
+    for (int round = 0; round < 2; round++) {
+        for (int i = 0; i < 4; i++) {
+            struct who who = {.owner = ALICE, .subtransaction = 1, .transactions = &id, .count = id ? 1 : 0};
 
-        tokens[i] = node_submit(node, spill_request(node, who, id, i, 1, 100, 9000));
-        id = WIRE_TRANSACTION_BIT | 1;
+            tokens[i] = node_submit(node, spill_request(node, who, id, i, 1, 100, 9000));
+            id = WIRE_TRANSACTION_BIT | 1;
+            assert_true(node_answered(node, tokens[i]) == (i < 3));
+        }
+        if (round == 0) {
+            /* Three are in flight; when the first is applied there is room for the fourth. */
+            assert_int_equal(node_durable(node, node_last(node) - 2), WIRE_OK);
+            assert_int_equal(node_result(node, tokens[3]), WIRE_OK);
+            assert_int_equal(node_quiesce(node), WIRE_OK);
+        }
     }
-    for (int i = 0; i < 8; i++)
-        answered += node_answered(node, tokens[i]);
-    assert_int_equal(answered, 2);
-    for (int i = 0; i < 8; i++)
-        assert_true(node_answered(node, tokens[i]) == (i < 2));
-    /* The third was the first beyond: it waits for the first alone. */
-    assert_int_equal(node_durable(node, node_last(node) - 7), WIRE_OK);
-    assert_true(node_answered(node, tokens[2]));
-    assert_false(node_answered(node, tokens[3]));
+    /* No room at all: what is in flight waits on a full disk, what is not evaluated does not. */
+    large = node_submit(node, write_request(node, (struct who){0}, WIRE_WRITE_PUT, 0, 20, sim_item(1, 60000), none));
+    (void) node_fetched(node);
+    deferred = node_submit(node, put_request(node, 21, 1));
+    assert_int_equal(node_step(node, (struct sb_event){.kind = SB_EVENT_FULL}), WIRE_OK);
+    assert_int_equal(node_result(node, tokens[3]), WIRE_E_DISK_FULL);
+    assert_int_equal(node_result(node, deferred), WIRE_E_DISK_FULL);
+    assert_int_equal(node_result(node, node_submit(node, abort_request(node, ALICE, id))), WIRE_OK);
+    assert_false(node_answered(node, large));
     assert_int_equal(node_quiesce(node), WIRE_OK);
-    for (int i = 0; i < 8; i++)
-        assert_int_equal(node_result(node, tokens[i]), WIRE_OK);
+    assert_int_equal(node_result(node, large), WIRE_OK);
+    assert_int_equal(node_status(node).parked, 0);
+    assert_int_equal(node_status(node).locks, 0);
+    for (int64_t i = 0; i < 4; i++)
+        assert_true(value_of_key(node, i) == ABSENT);
     node_free(node);
 }
 
