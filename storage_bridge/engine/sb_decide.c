@@ -11,7 +11,7 @@
 
 #define EFFECT_SIZE_MIN 12 /* kind, length, a key */
 #define INTENTS_ENTRY_BYTES                                                                                            \
-    (128 * 1024) /* an entry of intents that is as long takes no more: entries are applied whole, requests wait */
+    (64 * 1024) /* an entry of intents that is as long takes no more: entries are applied whole, requests wait */
 
 /* COMMIT and SPILL: effects whose locks the owner holds, as one or several entries. */
 struct effects {

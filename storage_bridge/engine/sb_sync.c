@@ -13,7 +13,7 @@
 
 #include <sys/prctl.h>
 
-#define PORTION_BYTES (256 * 1024) /* durable entries that the shard applies before it looks at requests again */
+#define PORTION_BYTES (64 * 1024) /* durable entries that the shard applies before it looks at requests again */
 #define FULL_RETRY_NS (200 * SB_NS_PER_MS)
 #define IDLE_NS SB_NS_PER_S
 
