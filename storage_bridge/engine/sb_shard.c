@@ -350,12 +350,12 @@ static bool ends_transaction(struct wire_span request)
 
 static int refuse(struct sb_shard *shard, struct sb_parked *parked)
 {
-    struct wire_request request = {.operation = WIRE_WRITE};
+    struct wire_request request;
     struct wire_span none = {NULL, 0};
-    int status = wire_request_open(parked->bytes.data, parked->bytes.size, &request);
+    int opened = wire_request_open(parked->bytes.data, parked->bytes.size, &request);
+    int status = sb_shard_reply(shard, parked->token, opened == WIRE_OK ? request.operation : WIRE_WRITE,
+                                WIRE_E_DISK_FULL, 0, 0, none, 0);
 
-    status = sb_shard_reply(shard, parked->token, status == WIRE_OK ? request.operation : WIRE_WRITE, WIRE_E_DISK_FULL,
-                            0, 0, none, 0);
     sb_parked_free(parked);
     return status;
 }

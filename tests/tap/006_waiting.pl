@@ -129,6 +129,41 @@ for my $case (
     $waiter->quit;
 }
 
+# ---- a transaction that spills ----
+
+sub nothing_left {
+    my ($what) = @_;
+    wait_until("$what: intents and locks go", sub { $node->safe_psql('postgres', 'SELECT locks, transactions FROM cairn.storage') eq '0|0' });
+    is($node->safe_psql('postgres', q{SELECT count(*) FROM t WHERE k LIKE 'large%'}), 0, "$what: nothing stays behind");
+    return;
+}
+
+my $LARGE = q{INSERT INTO t SELECT 'large ' || g, g FROM generate_series(1, %d) g;};
+$writer = session($node);
+$writer->query("SET cairn.write_set = '64kB'");
+$writer->query('BEGIN; ' . sprintf($LARGE, 5000));
+freeze($storage);
+send_sql($writer, q{SELECT count(*) FROM t WHERE k = 'large 1';});
+wait_for_wait($node, $writer, 'Extension');
+my $offset = log_size($node);
+$node->safe_psql('postgres', "SELECT pg_cancel_backend($writer->{backend})");
+wait_until('cancel ends the wait for what was spilled', sub { log_since($node, $offset) =~ /canceling statement due to user request/ });
+kill 'CONT', $storage; # the rollback of what the statement did is a request too
+($out, $err) = receive($writer);
+is(state_of($err), '57014', 'cancel ends the wait for what was spilled');
+$writer->query('ROLLBACK');
+nothing_left('a rollback behind that');
+for my $end (qw(cancel terminate)) {
+    $writer = session($node);
+    send_sql($writer, 'BEGIN; SAVEPOINT s; ' . sprintf($LARGE, 100_000_000));
+    wait_until("the transaction to $end has spilled", sub { $node->safe_psql('postgres', 'SELECT transactions FROM cairn.storage') > 0 });
+    $node->safe_psql('postgres', "SELECT pg_${end}_backend($writer->{backend})");
+    ($out, $err) = receive($writer);
+    is(state_of($err), $end eq 'cancel' ? '57014' : '57P01', "$end ends a transaction that spills");
+    $writer->query('ROLLBACK TO s; ' . sprintf($LARGE, 10) . ' ROLLBACK') if $end eq 'cancel';
+    nothing_left($end);
+}
+
 # ---- the postmaster dies ----
 
 $reader = session($node);
