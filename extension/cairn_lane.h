@@ -30,7 +30,7 @@ typedef struct CairnRequest {
     struct wire_writer writer; /* data grows: use cairn_request_reserve before writing more than what is left */
     enum wire_operation operation;
     uint16 flags;
-    uint8 *room; /* WIRE_PIECE_MAX bytes for a reply that fits them, NULL at first: none */
+    uint8 *room;          /* WIRE_PIECE_MAX bytes for a reply that fits them, NULL at first: none */
     bool changes_nothing; /* of a write: cancellable as a read is */
 } CairnRequest;
 

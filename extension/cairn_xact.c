@@ -181,9 +181,10 @@ void cairn_xact_fill_header(struct wire_request *header, uint64 storage_id, uint
     static uint8 own[8 * WIRE_OWN_TRANSACTIONS_MAX];
 
     Assert(header->operation != 0);
-    cairn_gather_yield(wire_operation_queue(header->operation) == WIRE_QUEUE_WRITES ? InvalidCommandId : curcid);
+    cairn_gather_yield(wire_request_queue(header->operation, header->flags) == WIRE_QUEUE_WRITES ? InvalidCommandId
+                                                                                                 : curcid);
     /* Readers look into the items store; what is evaluated in order sees what was spilled anyway. */
-    if (cairn_xact.spill_unread && wire_operation_queue(header->operation) != WIRE_QUEUE_WRITES &&
+    if (cairn_xact.spill_unread && wire_request_queue(header->operation, header->flags) != WIRE_QUEUE_WRITES &&
         cairn_xact_own_transactions(own, curcid) > 0)
         cairn_writeset_await_spill();
     header->subtransaction = GetCurrentSubTransactionId();

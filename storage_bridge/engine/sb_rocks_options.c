@@ -25,6 +25,10 @@
  * time (measured: a get then takes 280 us). */
 #define CACHE_SHARD_BYTES_MIN (UINT64_C(16) << 20)
 #define CACHE_SHARD_BITS_MAX 6
+/* Level 1 takes half the time of level 3, RocksDB's default, and 0.8 % more room (8 KiB blocks of the benchmark's items:
+ * 122 and 52 MB/s, 1.528 and 1.541 to 1). LZ4 has no levels. */
+#define ZSTD_LEVEL 1
+#define ZSTD_WINDOW_BITS (-14) /* zlib's, RocksDB's default */
 #define LEVEL_BASE_BYTES_MIN (UINT64_C(256) << 20)
 #define SYNC_EVERY_BYTES (UINT64_C(1) << 20) /* of a table file being written: no burst of dirty pages at its end */
 
@@ -111,6 +115,7 @@ void sb_rocks_options_tree(const struct sb_rocks_options *options, rocksdb_optio
     rocksdb_options_set_num_levels(o, sizeof(levels) / sizeof(levels[0]));
     rocksdb_options_set_compression_per_level(o, levels, sizeof(levels) / sizeof(levels[0]));
     rocksdb_options_set_bottommost_compression(o, bottom);
+    rocksdb_options_set_compression_options(o, ZSTD_WINDOW_BITS, ZSTD_LEVEL, 0, 0);
 }
 
 static rocksdb_compactoptions_t *make_compact_options(unsigned char bottommost)
