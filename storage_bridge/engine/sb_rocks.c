@@ -33,8 +33,11 @@ static int get_as(struct sb_rocks *r, const rocksdb_readoptions_t *how, enum sb_
     *out = (struct sb_value){0};
     sb_rocks_key(family, key, &stored);
     slice = rocksdb_get_pinned(r->db, how, stored.data, stored.size, &error);
-    if (error)
-        return sb_rocks_take_error(error, fault);
+    if (error) {
+        struct wire_span at = {(const uint8_t *) stored.data, stored.size};
+
+        return sb_rocks_read_error(r, error, at, at, fault);
+    }
     if (!slice)
         return WIRE_E_NOT_FOUND;
     out->bytes.data = (const uint8_t *) rocksdb_pinnableslice_value(slice, &out->bytes.size);
@@ -124,7 +127,9 @@ static int rocks_multi_get(void *self, enum sb_family family, const struct wire_
     for (size_t i = 0; i < count; i++) {
         out[i] = (struct sb_value){0};
         if (l.errors[i]) {
-            codes[i] = sb_rocks_take_error(l.errors[i], status == WIRE_OK ? fault : NULL);
+            struct wire_span at = {(const uint8_t *) l.keys[i], l.sizes[i]};
+
+            codes[i] = sb_rocks_read_error(r, l.errors[i], at, at, status == WIRE_OK ? fault : NULL);
             status = status == WIRE_OK ? codes[i] : status;
         } else if (!l.slices[i]) {
             codes[i] = WIRE_E_NOT_FOUND;

@@ -1,6 +1,10 @@
 /* Small things that all of sb_rocks*.c need: stored keys, errors, properties. See sb_rocks_internal.h. */
 #include "sb_rocks_internal.h"
 
+#include <stdio.h>
+
+#define FILES_NAMED 3
+
 const uint8_t sb_rocks_prefixes[SB_FAMILY_COUNT] = {1, 2};
 
 void sb_rocks_key(enum sb_family family, struct wire_span key, struct sb_rocks_key *out)
@@ -65,6 +69,37 @@ int sb_rocks_take_error(char *text, struct sb_fault *fault)
     if (code != WIRE_E_WOULD_BLOCK)
         (void) sb_rocks_tell("", text, fault);
     rocksdb_free(text);
+    return code;
+}
+
+static bool overlaps(const rocksdb_livefiles_t *files, int i, struct wire_span low, struct wire_span high)
+{
+    struct wire_span smallest;
+    struct wire_span largest;
+
+    smallest.data = (const uint8_t *) rocksdb_livefiles_smallestkey(files, i, &smallest.size);
+    largest.data = (const uint8_t *) rocksdb_livefiles_largestkey(files, i, &largest.size);
+    return wire_span_compare(smallest, high) <= 0 && wire_span_compare(largest, low) >= 0;
+}
+
+int sb_rocks_read_error(struct sb_rocks *r, char *text, struct wire_span low, struct wire_span high,
+                        struct sb_fault *fault)
+{
+    int code = sb_rocks_take_error(text, fault);
+    const rocksdb_livefiles_t *files;
+    int named = 0;
+
+    if (code != WIRE_E_CORRUPT || !fault || strstr(fault->text, ".sst"))
+        return code;
+    files = rocksdb_livefiles(r->db);
+    for (int i = 0; i < rocksdb_livefiles_count(files) && named < FILES_NAMED; i++) {
+        size_t size = strlen(fault->text);
+
+        if (overlaps(files, i, low, high))
+            (void) snprintf(fault->text + size, sizeof(fault->text) - size, "%s%s", named++ ? ", " : ", in one of ",
+                            rocksdb_livefiles_name(files, i) + 1);
+    }
+    rocksdb_livefiles_destroy(files);
     return code;
 }
 

@@ -83,6 +83,10 @@ static inline const char *sb_rocks_chars(struct wire_span span)
 }
 /* Takes over `text`, RocksDB's. That data is not in memory is an answer, not a fault. */
 int sb_rocks_take_error(char *text, struct sb_fault *fault);
+/* As sb_rocks_take_error, of a read of stored keys in [low, high]: if RocksDB does not name the damaged file, as of
+ * damage in its footer, the fault names those that hold the range, three at most. */
+int sb_rocks_read_error(struct sb_rocks *r, char *text, struct wire_span low, struct wire_span high,
+                        struct sb_fault *fault);
 /* Makes a fault of RocksDB's text, after a few words of ours. */
 int sb_rocks_tell(const char *what, const char *text, struct sb_fault *fault);
 int sb_rocks_no_memory(struct sb_fault *fault);

@@ -3,9 +3,12 @@
 
 struct rocks_iterator {
     struct sb_iterator face;
+    struct sb_rocks *rocks;
     rocksdb_iterator_t *iterator;
     rocksdb_readoptions_t *read;
     enum sb_family family;
+    size_t low_size;
+    size_t high_size;
     char bounds[]; /* RocksDB borrows them for the iterator's life */
 };
 
@@ -101,7 +104,10 @@ static int iterator_status(void *self, struct sb_fault *fault)
     char *error = NULL;
 
     rocksdb_iter_get_error(it->iterator, &error);
-    return error ? sb_rocks_take_error(error, fault) : WIRE_OK;
+    if (!error)
+        return WIRE_OK;
+    return sb_rocks_read_error(it->rocks, error, (struct wire_span){(const uint8_t *) it->bounds, it->low_size},
+                               (struct wire_span){(const uint8_t *) it->bounds + it->low_size, it->high_size}, fault);
 }
 
 static void iterator_close(void *self)
@@ -126,7 +132,10 @@ int sb_rocks_iterate(void *self, void *view, enum sb_family family, struct wire_
     it = sb_alloc(sizeof(*it) + from.size + to.size);
     if (!it)
         return sb_rocks_no_memory(fault);
+    it->rocks = r;
     it->family = family;
+    it->low_size = from.size;
+    it->high_size = to.size;
     memcpy(it->bounds, from.data, from.size);
     memcpy(it->bounds + from.size, to.data, to.size);
     it->read = rocksdb_readoptions_create();
