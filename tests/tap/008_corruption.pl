@@ -132,6 +132,8 @@ is($node->safe_psql('postgres', 'SELECT count(v) FROM big'), 20000, 'mended, eve
 # The whole file is lost, or cut in half.
 for my $how ('lost', 'shortened') {
     $node->stop;
+    ($table) = sort { -s $b <=> -s $a } glob "$cairn/items/*.sst"; # a compaction may have made another
+    ($file) = $table =~ m{([^/]+)$};
     my $whole = -s $table;
     rename $table, "$table.away" or die "rename: $!\n";
     if ($how eq 'shortened') {
