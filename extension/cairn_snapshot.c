@@ -2,7 +2,8 @@
  * From Postgres' snapshots to versions. Postgres has no hook on taking a snapshot; ExecutorStart is the first moment at
  * which the snapshot of a statement is known, so the version is taken there and kept, one row for each running
  * executor, until ExecutorEnd, or the end of the subtransaction that started it: after an error ExecutorEnd is not
- * called.
+ * called. A statement that names no relation takes its version when it first needs one: a call of an item function
+ * mostly needs none, and each published snapshot has the storage process keep what writes supersede.
  *
  * REPEATABLE READ: one version for the transaction. A snapshot that did not come through the executor (COPY TO,
  * expressions of PL/pgSQL) gets the newest version when it is first asked for; its caller keeps it.
@@ -72,15 +73,16 @@ uint64 cairn_xact_snapshot(Snapshot snapshot)
     return found->version;
 }
 
-/* A version for a statement that may touch cairn tables, as near to its heap snapshot as can be. A nested executor on
- * the same snapshot reads at the same version. */
-static void remember(Snapshot snapshot)
+/* A version for a statement that may touch cairn tables, as near to its heap snapshot as can be; `later`: when it is
+ * asked for. A nested executor on the same snapshot reads at the same version. */
+static void remember(Snapshot snapshot, bool later)
 {
     KnownSnapshot *found = find_known(snapshot);
     struct wire_shared *shared = cairn_shared_or_null();
     uint64 version = found ? found->version : 0;
 
-    if (version == 0 && atomic_load(&shared->state) == WIRE_STORAGE_READY && !IsolationIsSerializable() && !imported)
+    if (version == 0 && !later && atomic_load(&shared->state) == WIRE_STORAGE_READY && !IsolationIsSerializable() &&
+        !imported)
         version = newest(snapshot);
     if (known_count == known_capacity) {
         known_capacity = known_capacity ? known_capacity * 2 : 16;
@@ -109,10 +111,21 @@ static bool tracked(const QueryDesc *query, int flags)
            query->plannedstmt->rtable != NIL && cairn_shared_or_null();
 }
 
+static bool names_no_relation(const PlannedStmt *statement)
+{
+    ListCell *cell;
+
+    foreach (cell, statement->rtable) {
+        if (lfirst_node(RangeTblEntry, cell)->rtekind != RTE_RESULT)
+            return false;
+    }
+    return true;
+}
+
 static void start(QueryDesc *query, int flags)
 {
     if (tracked(query, flags))
-        remember(query->snapshot);
+        remember(query->snapshot, names_no_relation(query->plannedstmt));
     if (previous_start)
         previous_start(query, flags);
     else
