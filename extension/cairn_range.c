@@ -23,6 +23,7 @@
 #include "utils/snapmgr.h"
 
 #include "cairn_error.h"
+#include "cairn_gather.h"
 #include "cairn_lane.h"
 #include "cairn_row.h"
 #include "cairn_writeset.h"
@@ -342,6 +343,8 @@ bool cairn_range_next(CairnRange *range, ScanDirection direction, CairnRow *row)
 {
     bool forward = !ScanDirectionIsBackward(direction);
 
+    /* May spill, what this walk is to merge too: now, while it can still begin its batch anew. */
+    cairn_gather_yield(range->view.curcid);
     MemoryContextReset(range->row_memory);
     if (range->place == (forward ? PLACE_BEHIND : PLACE_BEFORE))
         return false;
@@ -356,6 +359,9 @@ bool cairn_range_next(CairnRange *range, ScanDirection direction, CairnRow *row)
         CairnOwnVersion own;
         bool has_own = seek_own(range, &own_key, &own);
         int order;
+
+        if (range->spills != cairn_writeset_spills())
+            elog(ERROR, "cairn: own rows were spilled in the middle of a step");
 
         if (!stored && !has_own) {
             range->place = forward ? PLACE_BEHIND : PLACE_BEFORE;

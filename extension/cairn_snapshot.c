@@ -31,6 +31,7 @@ static KnownSnapshot *known; /* oldest first */
 static int known_count;
 static int known_capacity;
 static uint64 transaction_version; /* REPEATABLE READ */
+static bool held_outside;          /* a snapshot that no executor holds was given out in this transaction */
 static bool imported;              /* SET TRANSACTION SNAPSHOT: the exporter's heap snapshot came without its version */
 
 static KnownSnapshot *find_known(Snapshot snapshot)
@@ -66,8 +67,10 @@ uint64 cairn_xact_snapshot(Snapshot snapshot)
     if (!snapshot || snapshot->snapshot_type != SNAPSHOT_MVCC)
         return 0;
     found = find_known(snapshot);
-    if (!found)
+    if (!found) {
+        held_outside = true;
         return newest(snapshot);
+    }
     if (found->version == 0)
         found->version = newest(snapshot);
     return found->version;
@@ -101,7 +104,7 @@ static void forget_at(int i)
 
 static void release_if_idle(void)
 {
-    if (known_count == 0 && transaction_version == 0)
+    if (known_count == 0 && transaction_version == 0 && !held_outside)
         cairn_lane_snapshot_release();
 }
 
@@ -176,6 +179,7 @@ void cairn_snapshot_at_xact_end(void)
 {
     known_count = 0;
     transaction_version = 0;
+    held_outside = false;
     imported = false;
     if (cairn_shared_or_null())
         cairn_lane_snapshot_release();

@@ -116,6 +116,20 @@ INSERT INTO t SELECT g, repeat('x', 100) FROM generate_series(30001, 33000) g;
 SELECT count(*) FROM t WHERE k > 30000;
 RESET cairn.write_set;
 
+-- A walk in the target list, and inserts between its steps that make the write set spill: the walk misses none of its rows.
+CREATE TABLE walked (k integer PRIMARY KEY, v text) USING cairn;
+CREATE TABLE copied (k integer PRIMARY KEY, v text) USING cairn;
+INSERT INTO walked SELECT g, repeat('w', 50) FROM generate_series(1, 400, 2) g;
+SET cairn.write_set = '64kB';
+BEGIN;
+INSERT INTO walked SELECT g, repeat('x', 50) FROM generate_series(2, 400, 2) g;
+INSERT INTO copied SELECT (item ->> 'k')::integer, repeat('y', 400) FROM (SELECT cairn.scan('walked') AS item) s;
+SELECT (SELECT count(*) FROM walked) AS walked, (SELECT count(*) FROM copied) AS copied;
+COMMIT;
+SELECT count(*), count(*) FILTER (WHERE k % 2 = 0) AS own FROM copied;
+RESET cairn.write_set;
+DROP TABLE walked, copied;
+
 DROP TABLE t, h;
 DROP FUNCTION rows_of, try_insert, swallow, insert_and_fail, tell;
 DROP SCHEMA insert_select_test;

@@ -396,11 +396,18 @@ int sb_evaluate_spill(struct sb_shard *shard, uint64_t token, const struct wire_
     struct sb_parked *kept;
     int status;
 
+    /* First come, first served. */
+    for (const struct sb_parked *at = parked ? NULL : shard->parked; at; at = at->next) {
+        if (at->spill && at->index > depends)
+            depends = at->index;
+    }
     if (depends == 0)
         return evaluate_spill(shard, token, request);
     status = sb_park(shard, token, bytes, parked, &kept);
-    if (status == WIRE_OK)
+    if (status == WIRE_OK) {
         kept->index = depends;
+        kept->spill = true;
+    }
     return status;
 }
 
@@ -483,8 +490,10 @@ int sb_evaluate_decide(struct sb_shard *shard, uint64_t token, const struct wire
     }
     if (status != WIRE_OK)
         return status;
-    if (commit)
+    if (commit && draft.effect_count > 0) {
         shard->decided_ms = shard->now_ms;
+        draft.flight->decides = true;
+    }
     if (draft.effect_count == 0) {
         sb_draft_drop(&draft);
         return sb_shard_reply(shard, token, WIRE_DECIDE, WIRE_E_NO_TRANSACTION, 0, 0, (struct wire_span){NULL, 0}, 0);

@@ -213,7 +213,7 @@ static int check_locks(struct evaluation *e)
 
     for (size_t i = 0; i < e->count; i++) {
         const struct operation *operation = &e->operations[i];
-        const struct sb_lock *lock = sb_lock_find(&e->shard->overlay, operation->op.key);
+        struct sb_lock *lock = sb_lock_find(&e->shard->overlay, operation->op.key);
 
         e->detail = (uint32_t) i;
         if (operation->current.foreign) {
@@ -228,6 +228,8 @@ static int check_locks(struct evaluation *e)
         }
         if (bare && operation->current.own)
             return WIRE_E_TRANSACTION_EXISTS;
+        if (bare && lock)
+            lock->found = SB_FOUND_UNKNOWN; /* it is about to change under its owner's own lock */
     }
     if (e->shard->unwritten_release > e->depends)
         e->depends = e->shard->unwritten_release;

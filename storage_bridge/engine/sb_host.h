@@ -148,6 +148,7 @@ struct sb_server {
     struct sb_lines lines;
     struct sb_sync sync;
     struct sb_published published;
+    _Atomic bool careful;              /* a portion is being applied whose version is published behind it */
     _Atomic uint64_t readable_version; /* applied_version in shared memory may be ahead of it for a moment */
     _Atomic uint32_t readable_event;   /* futex word, grows with each portion applied while somebody waits */
     _Atomic uint32_t readable_sleepers;

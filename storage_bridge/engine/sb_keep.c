@@ -120,7 +120,8 @@ static void propose_horizon(struct keep *keep)
     wanted = (now - retention) << 20;
     wanted = wanted < applied ? wanted : applied;
     /* What readers cannot ask for any more may go from the table files too. */
-    wanted = wanted > given_up ? wanted : given_up;
+    if (setting == 0 && wanted < given_up)
+        wanted = given_up;
     if (wanted <= logged)
         return;
     keep->proposed_ms = now;

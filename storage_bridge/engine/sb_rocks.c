@@ -225,6 +225,16 @@ static int rocks_write(void *self, const struct sb_change *changes, size_t count
     return status;
 }
 
+/* One memtable may fill up without a wait for a flush. */
+static bool rocks_is_roomy(void *self)
+{
+    struct sb_rocks *r = self;
+
+    return sb_rocks_property(r, "rocksdb.num-immutable-mem-table") + 2 <= r->write_buffers &&
+           sb_rocks_property(r, "rocksdb.is-write-stopped") == 0 &&
+           sb_rocks_property(r, "rocksdb.actual-delayed-write-rate") == 0;
+}
+
 static int rocks_flush(void *self, struct sb_fault *fault)
 {
     struct sb_rocks *r = self;
@@ -373,6 +383,7 @@ static struct sb_rocks *make(const struct sb_rocks_options *options)
     }
     memcpy(r->path, options->path, size);
     r->write_buffer_bytes = options->write_buffer_bytes;
+    r->write_buffers = options->write_buffer_count;
     (void) snprintf(r->write_buffer_count, sizeof(r->write_buffer_count), "%u", options->write_buffer_count);
     r->report = options->report;
     r->report_context = options->report_context;
@@ -414,6 +425,7 @@ int sb_rocks_open(const struct sb_rocks_options *options, struct sb_store *out, 
         .flush = rocks_flush,
         .persisted = rocks_persisted,
         .set_horizon = sb_rocks_set_horizon,
+        .is_roomy = rocks_is_roomy,
         .compact = sb_rocks_compact,
         .approximate_size = rocks_approximate_size,
         .status = rocks_status,

@@ -51,7 +51,8 @@ struct sb_rocks {
 
     char *path;
     uint64_t write_buffer_bytes;
-    char write_buffer_count[16];
+    uint32_t write_buffers;
+    char write_buffer_count[16]; /* the same, as an option is set */
     void (*report)(void *context, enum sb_rocks_event event, const struct sb_fault *fault);
     void *report_context;
     pthread_t watch_thread;

@@ -254,6 +254,7 @@ int sb_park(struct sb_shard *shard, uint64_t token, struct wire_span bytes, stru
             return WIRE_E_NOMEM;
         }
         parked->token = token;
+        parked->ticket = ++shard->tickets;
     } else {
         for (size_t i = 0; i < parked->key_count; i++)
             sb_span_free(&parked->keys[i]);
@@ -316,20 +317,25 @@ static int resume_deferred(struct sb_shard *shard)
     return status;
 }
 
-/* Take one parked request off the list: by token, or (token 0) one whose entry is applied. */
+/* Take one parked request off the list: by token, or (applied) the oldest of those whose entry is applied. */
 static struct sb_parked *unpark(struct sb_shard *shard, uint64_t token, bool applied)
 {
-    for (struct sb_parked **link = &shard->parked; *link; link = &(*link)->next) {
-        struct sb_parked *at = *link;
+    struct sb_parked **found = NULL;
+    struct sb_parked *at;
 
-        if (applied ? at->key_count == 0 && at->index <= shard->applied.index
-                    : at->token == token && at->key_count > 0) {
-            *link = at->next;
-            at->next = NULL;
-            return at;
-        }
+    for (struct sb_parked **link = &shard->parked; *link; link = &(*link)->next) {
+        if (applied ? (*link)->key_count > 0 || (*link)->index > shard->applied.index
+                    : (*link)->token != token || (*link)->key_count == 0)
+            continue;
+        if (!found || (*link)->ticket < (*found)->ticket)
+            found = link;
     }
-    return NULL;
+    if (!found)
+        return NULL;
+    at = *found;
+    *found = at->next;
+    at->next = NULL;
+    return at;
 }
 
 static int resume_applied(struct sb_shard *shard)
@@ -440,8 +446,13 @@ static const struct sb_flight *portion_end(const struct sb_flight *from, uint64_
     return from;
 }
 
-static bool must_keep_images(const struct sb_shard *shard)
+/* A decision may have waited for the log for long. */
+static bool must_keep_images(struct sb_shard *shard, const struct sb_flight *last)
 {
+    for (const struct sb_flight *at = shard->flights; at != last->next; at = at->next) {
+        if (at->decides)
+            shard->decided_ms = shard->now_ms;
+    }
     return shard->decided_ms != 0 && shard->now_ms < shard->decided_ms + SB_KEEP_AFTER_DECISION_MS;
 }
 
@@ -455,7 +466,7 @@ static int apply_durable(struct sb_shard *shard, uint64_t index)
         uint64_t last_index = last->index;
         uint64_t version = last->version;
         bool visible = portions->begin && !last->intents;
-        uint64_t unneeded = visible ? portions->begin(portions->context, version, must_keep_images(shard)) : 0;
+        uint64_t unneeded = visible ? portions->begin(portions->context, version, must_keep_images(shard, last)) : 0;
 
         if (unneeded > shard->given_up)
             shard->given_up = unneeded;
@@ -493,6 +504,7 @@ static int handle(struct sb_shard *shard, const struct sb_event *event)
             return defer(shard, event->token, event->bytes);
         return sb_evaluate(shard, event->token, event->bytes, NULL);
     case SB_EVENT_DURABLE:
+        shard->full = false;
         status = apply_durable(shard, event->index);
         if (status == WIRE_OK)
             status = release_replies(shard);
@@ -501,10 +513,13 @@ static int handle(struct sb_shard *shard, const struct sb_event *event)
         return status == WIRE_OK ? resume_deferred(shard) : status;
     case SB_EVENT_FETCHED:
         parked = unpark(shard, event->token, false);
-        return parked ? resume(shard, parked) : WIRE_OK;
+        if (!parked)
+            return WIRE_OK;
+        return shard->full ? refuse(shard, parked) : resume(shard, parked);
     case SB_EVENT_TICK:
         return log_horizon(shard, event->horizon);
     case SB_EVENT_FULL:
+        shard->full = true;
         return refuse_waiting(shard);
     }
     return WIRE_OK;

@@ -25,6 +25,7 @@ struct sb_flight {
     struct sb_flight *next;
     uint64_t index;
     uint64_t version;
+    bool decides; /* commits what was prepared with Postgres */
     bool intents; /* nothing in it is visible to others before its transaction is decided */
     struct sb_buffer bytes;
     struct sb_buffer found; /* uint8_t, an enum sb_found, for each PUT and DELETE */
@@ -44,7 +45,9 @@ struct sb_waiting {
 struct sb_parked {
     struct sb_parked *next;
     uint64_t token;
+    uint64_t ticket; /* the order in which requests were parked first, and are judged again */
     uint64_t index;
+    bool spill;
     bool fetched; /* its keys were read once: now read them here if memory lost them again */
     struct wire_span *keys;
     size_t key_count;
@@ -75,6 +78,8 @@ struct sb_shard {
     uint64_t horizon;    /* logged */
     uint64_t given_up;   /* greatest answer of portions.begin: snapshots below it are too old */
     uint64_t decided_ms; /* when a prepared transaction was last committed, 0: not yet */
+    uint64_t tickets;
+    bool full; /* the log found no room, and nothing has become durable since */
     uint64_t now_ms;
     uint64_t serial; /* of requests */
     uint64_t in_flight_bytes;

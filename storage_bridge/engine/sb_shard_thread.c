@@ -149,10 +149,16 @@ static uint64_t raise_horizon(struct sb_server *server, uint64_t wanted)
     return horizon;
 }
 
+/* Readers of what is published first wait until it is applied. Where that may last, because the store must flush first,
+ * all is kept and nothing published before; who reads the newest item then takes a snapshot. */
 static uint64_t begin_portion(void *context, uint64_t version, bool keep)
 {
     struct sb_server *server = context;
 
+    if (!server->store.is_roomy(server->store.self)) {
+        atomic_store(&server->careful, true);
+        return 0;
+    }
     atomic_store(&server->shared->applied_version, version);
     return keep || server->options.history_retention_ms > 0 ? 0 : raise_horizon(server, version);
 }
@@ -162,6 +168,8 @@ static void end_portion(void *context, uint64_t version)
     struct sb_server *server = context;
 
     atomic_store(&server->readable_version, version);
+    atomic_store(&server->shared->applied_version, version);
+    atomic_store(&server->careful, false);
     sb_futex_announce(&server->readable_event, &server->readable_sleepers, INT_MAX);
 }
 

@@ -103,6 +103,8 @@ struct sb_store {
 
     /* Superseded images whose superseded-at is a version below this may be dropped at compaction. Never moves back. */
     void (*set_horizon)(void *self, uint64_t version);
+    /* A few batches would be taken at once: no flush or compaction must come first. */
+    bool (*is_roomy)(void *self);
     /* Compact [low, high) of both families now (empty: all). */
     int (*compact)(void *self, struct wire_span low, struct wire_span high, struct sb_fault *fault);
     /* Approximate bytes of [low, high) (empty: no bound) in table files; what is not flushed does not count. */

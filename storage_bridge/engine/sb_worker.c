@@ -120,32 +120,58 @@ static void wait_applied(struct sb_server *server, uint64_t version)
     }
 }
 
-/* At the request's snapshot; several keys of the newest state at one of our own, so that they fit together. */
-static int read_rows(struct sb_worker *worker, const struct wire_request *request, struct wire_reply *header,
-                     struct sb_fault *fault)
+/* The newest item of one key, without a snapshot. False: something is being applied that is not published yet, and it
+ * may be what was read. */
+static bool read_newest(struct sb_worker *worker, const struct wire_request *request, struct wire_reply *header,
+                        int *status, struct sb_fault *fault)
 {
     struct sb_server *server = worker->server;
-    struct wire_published *own = wire_shared_published(server->shared, server->shared->lane_count + worker->number);
-    struct wire_request at = *request;
-    bool single = sb_read_is_single(request) && request->snapshot == 0;
-    int status;
 
-    if (at.snapshot == 0 && !single)
-        at.snapshot = wire_snapshot_take(server->shared, own, sb_wall_ms());
-    wait_applied(server, at.snapshot);
     for (;;) {
-        status = sb_read_request(&server->reader, &at, &worker->out, &header->detail, &header->snapshot, fault);
-        if (status != WIRE_E_WOULD_BLOCK || sb_host_failed(server))
-            break;
+        *status = sb_read_request(&server->reader, request, &worker->out, &header->detail, &header->snapshot, fault);
+        if (atomic_load(&server->careful))
+            return false;
+        if (*status != WIRE_E_WOULD_BLOCK || sb_host_failed(server))
+            return true;
         wait_applied(server, header->snapshot);
         worker->out.size = WIRE_REPLY_HEADER_SIZE;
     }
+}
+
+/* At the request's snapshot, or at one of our own, so that several keys fit together. */
+static int read_at_snapshot(struct sb_worker *worker, const struct wire_request *request, struct wire_reply *header,
+                            struct sb_fault *fault)
+{
+    struct sb_server *server = worker->server;
+    struct wire_shared *shared = server->shared;
+    struct wire_published *own = wire_shared_published(shared, shared->lane_count + worker->number);
+    struct wire_request at = *request;
+    int status;
+
+    if (at.snapshot == 0)
+        at.snapshot = wire_snapshot_take(shared, own, sb_wall_ms());
+    else if (at.snapshot > atomic_load(&shared->applied_version))
+        return WIRE_E_BAD_FORMAT;
+    wait_applied(server, at.snapshot);
+    worker->out.size = WIRE_REPLY_HEADER_SIZE;
+    status = sb_read_request(&server->reader, &at, &worker->out, &header->detail, &header->snapshot, fault);
     /* The horizon is published before any image below it goes: a read that saw one missing sees the horizon here. */
     atomic_thread_fence(memory_order_seq_cst);
-    if (status == WIRE_OK && !single && header->snapshot < atomic_load(&server->shared->horizon))
+    if (status == WIRE_OK && header->snapshot < atomic_load(&shared->horizon))
         status = WIRE_E_SNAPSHOT_TOO_OLD;
     wire_snapshot_release(own);
     return status;
+}
+
+static int read_rows(struct sb_worker *worker, const struct wire_request *request, struct wire_reply *header,
+                     struct sb_fault *fault)
+{
+    int status;
+
+    if (request->snapshot != 0 || !sb_read_is_single(request) || !read_newest(worker, request, header, &status, fault))
+        status = read_at_snapshot(worker, request, header, fault);
+    /* What was promised to be applied may be missing, or there by half. */
+    return sb_host_failed(worker->server) ? WIRE_E_STOPPING : status;
 }
 
 /* Answer the request behind the reply header in worker->out. */

@@ -39,8 +39,8 @@
  * that applied_version visible to its reload. So it goes round once more for each proposal that overtakes it, and
  * proposals are seconds apart.
  *
- * An aged snapshot that was passed over stays published while its owner takes newer ones; those are not protected then.
- * Reads below the horizon fail with WIRE_E_SNAPSHOT_TOO_OLD: that is what the age limit is for. Sequentially consistent
+ * An aged snapshot that was passed over stays published while its owner takes newer ones; of those the last is
+ * protected: it is published by the same handshake beside it. Reads below the horizon fail with WIRE_E_SNAPSHOT_TOO_OLD: that is what the age limit is for. Sequentially consistent
  * accesses alone suffice, without a fence: thread sanitizers follow them.
  */
 #include "wire_lane.h"
@@ -122,6 +122,8 @@ static void init_published(struct wire_published *published)
 {
     atomic_init(&published->snapshot, 0);
     atomic_init(&published->since_ms, 0);
+    atomic_init(&published->newest, 0);
+    atomic_init(&published->newest_since_ms, 0);
 }
 
 static void init_lane(struct wire_lane *lane)
@@ -266,14 +268,16 @@ uint32_t wire_latency_bucket(uint64_t us)
 uint64_t wire_snapshot_take(struct wire_shared *shared, struct wire_published *published, uint64_t now_ms)
 {
     uint64_t version = atomic_load(&shared->applied_version);
+    bool first = atomic_load_explicit(&published->snapshot, memory_order_relaxed) == 0;
 
-    /* Only its owner stores here. What it has published is not above `version` and stands for it too. */
-    if (atomic_load_explicit(&published->snapshot, memory_order_relaxed) != 0)
-        return version;
-    /* Before the snapshot: who sees the snapshot sees its age, not that of one before it. */
-    atomic_store_explicit(&published->since_ms, now_ms, memory_order_relaxed);
+    /* Only its owner stores here. Ages before snapshots: who sees a snapshot sees its age, not that of one before it. */
+    if (first)
+        atomic_store_explicit(&published->since_ms, now_ms, memory_order_relaxed);
+    atomic_store_explicit(&published->newest_since_ms, now_ms, memory_order_relaxed);
     for (;;) {
-        atomic_store(&published->snapshot, version);
+        atomic_store(&published->newest, version);
+        if (first)
+            atomic_store(&published->snapshot, version);
         if (atomic_load(&shared->horizon_wanted) <= version)
             return version;
         version = atomic_load(&shared->applied_version);
@@ -283,25 +287,32 @@ uint64_t wire_snapshot_take(struct wire_shared *shared, struct wire_published *p
 void wire_snapshot_release(struct wire_published *published)
 {
     atomic_store_explicit(&published->snapshot, 0, memory_order_release);
+    atomic_store_explicit(&published->newest, 0, memory_order_release);
 }
 
-/* The lesser of `limit` and a published snapshot, unless that is aged. */
-static uint64_t lesser(struct wire_published *published, uint64_t limit, uint64_t now_ms, uint64_t max_age_ms)
+/* The lesser of `limit` and a snapshot, unless there is none or it is aged. */
+static uint64_t lesser(uint64_t snapshot, const _Atomic uint64_t *since, uint64_t limit, uint64_t now_ms,
+                       uint64_t max_age_ms)
 {
-    uint64_t snapshot = atomic_load(&published->snapshot);
     uint64_t since_ms;
 
     if (snapshot == 0 || snapshot >= limit)
         return limit;
-    since_ms = atomic_load_explicit(&published->since_ms, memory_order_relaxed);
+    since_ms = atomic_load_explicit(since, memory_order_relaxed);
     return max_age_ms > 0 && now_ms > since_ms && now_ms - since_ms > max_age_ms ? limit : snapshot;
+}
+
+static uint64_t least_of(struct wire_published *published, uint64_t limit, uint64_t now_ms, uint64_t max_age_ms)
+{
+    limit = lesser(atomic_load(&published->newest), &published->newest_since_ms, limit, now_ms, max_age_ms);
+    return lesser(atomic_load(&published->snapshot), &published->since_ms, limit, now_ms, max_age_ms);
 }
 
 /* The least of `limit` and the published snapshots, aged ones left out. */
 static uint64_t least_snapshot(struct wire_shared *shared, uint64_t limit, uint64_t now_ms, uint64_t max_age_ms)
 {
     for (uint32_t i = 0; i < shared->lane_count + shared->engine_readers; i++)
-        limit = lesser(wire_shared_published(shared, i), limit, now_ms, max_age_ms);
+        limit = least_of(wire_shared_published(shared, i), limit, now_ms, max_age_ms);
     return limit;
 }
 

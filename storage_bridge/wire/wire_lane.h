@@ -75,11 +75,13 @@ struct wire_slot {
     alignas(64) uint8_t buffer[WIRE_PIECE_MAX];
 };
 
-/* Oldest snapshot somebody may still read at, 0 = none. Written by its reader, read by the storage process for the
- * horizon. */
+/* The oldest snapshot somebody may still read at, 0 = none, and the newest, which alone counts when the oldest has become
+ * too old. Written by their reader, read by the storage process for the horizon. */
 struct wire_published {
     alignas(64) _Atomic uint64_t snapshot;
     _Atomic uint64_t since_ms; /* wall time when it was taken */
+    _Atomic uint64_t newest;
+    _Atomic uint64_t newest_since_ms;
 };
 
 struct wire_lane {
@@ -159,8 +161,9 @@ uint32_t wire_latency_bucket(uint64_t us);
 /*
  * Take the newest snapshot: publishes it and returns it. The handshake with wire_horizon_propose guarantees that the
  * horizon does not pass a published snapshot. Called by its owner, a lane's backend or a thread of the engine, while
- * the state is READY (applied_version is not below the horizon then). An older snapshot already published stays the
- * published one, with its age. 0: nothing was ever applied, nothing is published.
+ * the state is READY (applied_version is not below the horizon then). An older snapshot already published stays
+ * published, with its age; once it is aged, of its owner's snapshots only the one taken last is protected. 0: nothing was
+ * ever applied, nothing is published.
  */
 uint64_t wire_snapshot_take(struct wire_shared *shared, struct wire_published *published, uint64_t now_ms);
 void wire_snapshot_release(struct wire_published *published);

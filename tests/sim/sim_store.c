@@ -464,6 +464,12 @@ static int sim_flush(void *self, struct sb_fault *fault)
     return WIRE_OK;
 }
 
+static bool sim_is_roomy(void *self)
+{
+    (void) self;
+    return true;
+}
+
 static void sim_set_horizon(void *self, uint64_t version)
 {
     struct sim_store *s = self;
@@ -596,6 +602,7 @@ void sim_store_open(const struct sim_store_options *options, struct sb_store *ou
         .flush = sim_flush,
         .persisted = sim_persisted,
         .set_horizon = sim_set_horizon,
+        .is_roomy = sim_is_roomy,
         .compact = sim_compact,
         .approximate_size = sim_approximate_size,
         .status = sim_status,

@@ -74,6 +74,8 @@ static uint64_t begin_portion(void *context, uint64_t version, bool keep)
     if (version <= world->applied_version)
         sim_world_fail(world, "version %llx comes after %llx", (unsigned long long) version,
                        (unsigned long long) world->applied_version);
+    if (sim_random_one_in(&world->random, 4)) /* the store is not roomy */
+        return 0;
     world->applied_version = version;
     if (keep || !world->gives_up || sim_random_one_in(&world->random, 4))
         return 0;
@@ -90,7 +92,7 @@ static void end_portion(void *context, uint64_t version)
     struct sim_world *world = context;
     struct sb_applied applied;
 
-    world->readable_version = version;
+    world->readable_version = world->applied_version = version;
     if (sb_meta_applied(&world->store, false, &applied, &world->error) == WIRE_OK && applied.version != version)
         sim_world_fail(world, "version %llx was promised, %llx is applied", (unsigned long long) version,
                        (unsigned long long) applied.version);

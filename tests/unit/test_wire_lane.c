@@ -415,6 +415,27 @@ static void test_aged_snapshots_do_not_count(void **state)
     free(shared);
 }
 
+/* Who has held a snapshot for too long still reads at a new one undisturbed. */
+static void test_newest_stands_beside_an_aged_one(void **state)
+{
+    struct wire_shared *shared = region_of(1);
+    struct wire_published *reader = wire_shared_published(shared, 0);
+
+    (void) state;
+    atomic_store(&shared->applied_version, 100);
+    assert_true(wire_snapshot_take(shared, reader, 10000) == 100);
+    atomic_store(&shared->applied_version, 200);
+    assert_true(wire_snapshot_take(shared, reader, 20000) == 200);
+    atomic_store(&shared->applied_version, 300);
+    assert_true(wire_horizon_propose(shared, 300, 12000, 5000) == 100);
+    assert_true(wire_horizon_propose(shared, 300, 21000, 5000) == 200);
+    assert_true(wire_snapshot_take(shared, reader, 22000) == 300);
+    assert_true(wire_horizon_propose(shared, 300, 23000, 5000) == 300);
+    wire_snapshot_release(reader);
+    assert_true(atomic_load(&reader->newest) == 0);
+    free(shared);
+}
+
 /* The state in which a taker is that loaded applied_version before the first proposal and stores it after: nobody reads
  * at 90, and a second proposal must not take the first one back for its sake, or the taker would come to read there. */
 static void test_stale_store_does_not_lower_a_proposal(void **state)
@@ -610,6 +631,7 @@ int main(void)
         cmocka_unit_test(test_snapshot_of_nothing),
         cmocka_unit_test(test_proposal_is_the_least_snapshot),
         cmocka_unit_test(test_aged_snapshots_do_not_count),
+        cmocka_unit_test(test_newest_stands_beside_an_aged_one),
         cmocka_unit_test(test_stale_store_does_not_lower_a_proposal),
         cmocka_unit_test(test_taker_retries_below_the_wanted_horizon),
         cmocka_unit_test(test_horizon_never_passes_a_snapshot),
