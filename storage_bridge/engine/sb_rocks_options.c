@@ -29,6 +29,9 @@
  * 122 and 52 MB/s, 1.528 and 1.541 to 1). LZ4 has no levels. */
 #define ZSTD_LEVEL 1
 #define ZSTD_WINDOW_BITS (-14) /* zlib's, RocksDB's default */
+/* RocksDB's default is 4. A COPY of 1,000,000 items of 1 KB compacts 1.02 instead of 1.61 GB, with 40 instead of 49 s of
+ * the storage process' CPU; gets and scans of 100 are not slower. */
+#define LEVEL_0_FILES 8
 #define LEVEL_BASE_BYTES_MIN (UINT64_C(256) << 20)
 #define SYNC_EVERY_BYTES (UINT64_C(1) << 20) /* of a table file being written: no burst of dirty pages at its end */
 
@@ -110,6 +113,7 @@ void sb_rocks_options_tree(const struct sb_rocks_options *options, rocksdb_optio
     rocksdb_options_set_memtable_prefix_bloom_size_ratio(o, MEMTABLE_BLOOM_RATIO);
     rocksdb_options_set_memtable_whole_key_filtering(o, 1);
     rocksdb_options_set_compaction_style(o, rocksdb_level_compaction);
+    rocksdb_options_set_level0_file_num_compaction_trigger(o, LEVEL_0_FILES);
     rocksdb_options_set_level_compaction_dynamic_level_bytes(o, 1);
     rocksdb_options_set_max_bytes_for_level_base(o, base > LEVEL_BASE_BYTES_MIN ? base : LEVEL_BASE_BYTES_MIN);
     rocksdb_options_set_num_levels(o, sizeof(levels) / sizeof(levels[0]));
