@@ -21,6 +21,7 @@ budget() {
     sim) default=240 ci=600 ;;
     regress) default=240 ci=300 ;;
     tap) default=600 ci=3000 ;;
+    bench) default=300 ci=600 ;;
     esac
     case $level in default) echo $default ;; ci) echo $ci ;; *) echo 0 ;; esac
 }
@@ -158,6 +159,15 @@ suite_tap() {
     as_user rm -rf "$work"
 }
 
+# That the benchmark works, and that both contenders give the same answers: it judges no figures.
+suite_bench() {
+    if CAIRN_BENCH_SMOKE=1 timeout -k 10 600 bench/bench.sh >"$logs/bench.log" 2>&1; then count 1 0; else
+        tail -n 30 "$logs/bench.log"
+        echo "FAILED: bench/bench.sh"
+        count 0 1
+    fi
+}
+
 file_seconds() { case $level in default) echo 300 ;; ci) echo 1500 ;; *) echo 7200 ;; esac; }
 
 run_suite() {
@@ -173,7 +183,10 @@ run_suite() {
     echo "$1: $((passed - before)) passed, $((failed - wrong)) failed in $seconds s"
 }
 
-[ "${1:-all}" = all ] && set -- lint unit thread fuzz sim regress tap
+if [ "${1:-all}" = all ]; then
+    set -- lint unit thread fuzz sim regress tap
+    [ "$level" = default ] || set -- "$@" bench
+fi
 for suite in "$@"; do run_suite "$suite"; done
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]
