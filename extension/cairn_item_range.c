@@ -117,8 +117,6 @@ static bool next_item(ItemScan *scan, CairnRow *row)
         CHECK_FOR_INTERRUPTS();
         if (!cairn_range_next(scan->range, scan->forward ? ForwardScanDirection : BackwardScanDirection, row))
             return false;
-        cairn_usage.items_read++;
-        cairn_usage.bytes_read += row->item.size;
     } while (!cairn_policy_shows_item(&scan->call, row->key, row->item));
     scan->remaining -= scan->limited;
     return true;

@@ -79,8 +79,6 @@ static void fetch_items(const CairnItemCall *call, CommandId command, const stru
     for (int i = 0; i < count; i++) {
         if (wire_read_u8(&reply.body))
             items[wanted[i]] = wire_read_span(&reply.body);
-        cairn_usage.items_read += items[wanted[i]].size > 0;
-        cairn_usage.bytes_read += items[wanted[i]].size;
     }
     if (wire_reader_finish(&reply.body) != WIRE_OK)
         cairn_item_raise(call, WIRE_E_INTERNAL, keys[wanted[0]]);

@@ -2,8 +2,8 @@
  * From Postgres' snapshots to versions. Postgres has no hook on taking a snapshot; ExecutorStart is the first moment at
  * which the snapshot of a statement is known, so the version is taken there and kept, one row for each running
  * executor, until ExecutorEnd, or the end of the subtransaction that started it: after an error ExecutorEnd is not
- * called. A statement that names no relation takes its version when it first needs one: a call of an item function
- * mostly needs none, and each published snapshot has the storage process keep what writes supersede.
+ * called. Below REPEATABLE READ a statement that names no relation takes its version when it first needs one: a call of
+ * an item function mostly needs none, and each published snapshot has the storage process keep what writes supersede.
  *
  * REPEATABLE READ: one version for the transaction. A snapshot that did not come through the executor (COPY TO,
  * expressions of PL/pgSQL) gets the newest version when it is first asked for; its caller keeps it.
@@ -128,7 +128,7 @@ static bool names_no_relation(const PlannedStmt *statement)
 static void start(QueryDesc *query, int flags)
 {
     if (tracked(query, flags))
-        remember(query->snapshot, names_no_relation(query->plannedstmt));
+        remember(query->snapshot, !IsolationUsesXactSnapshot() && names_no_relation(query->plannedstmt));
     if (previous_start)
         previous_start(query, flags);
     else

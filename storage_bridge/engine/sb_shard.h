@@ -29,11 +29,12 @@
 
 struct sb_shard;
 
-#define SB_KEEP_AFTER_DECISION_MS UINT64_C(60000)
+#define SB_KEEP_AFTER_DECISION_MS UINT64_C(60000) /* see the rules */
 
 /*
  * Around each portion of entries that makes anything visible; may be NULL. `begin`: everything up to `version` is
- * durable and about to be applied: publish it as the newest version, readers of it wait for `end`. Returns H: images
+ * durable and about to be applied: publish it as the newest version, readers of it wait for `end`; or only in `end`,
+ * and return 0. Returns H: images
  * that are superseded at or below H may go, nobody reads below H and nobody will (0: keep all). `keep`: no new H, now.
  */
 struct sb_portions {

@@ -53,8 +53,8 @@
  *
  * Without the flag TRANSACTIONAL a WRITE is evaluated, logged and acknowledged at once, all operations or none; a key
  * with an own intent is refused with WIRE_E_TRANSACTION_EXISTS, an UPDATE whose item counts more than
- * WIRE_ITEM_SIZE_SURE with WIRE_E_ITEM_SIZE: the backend, which knows names and key, counts it in a transaction. With it every key is locked for (owner, subtransaction)
- * and only evaluated; the effect comes back in `new` (RETURN_NEW implied; an absent new image means "no item") and
+ * WIRE_ITEM_SIZE_SURE with WIRE_E_ITEM_SIZE: the backend, which knows names and key, counts it in a transaction. With it
+ * every key is locked for (owner, subtransaction) and only evaluated; the effect comes back in `new` (RETURN_NEW implied; an absent new image means "no item") and
  * joins the backend's write set. With FIRST_UPDATER a key whose newest version is above `snapshot` is refused with
  * WIRE_E_CHANGED (REPEATABLE READ), with WIRE_E_SNAPSHOT_TOO_OLD where a snapshot below the horizon can not tell.
  *

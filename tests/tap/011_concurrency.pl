@@ -142,6 +142,13 @@ $one->query('ROLLBACK');
 is(value('a'), 5, 'which stays');
 
 reset_rows();
+$one->query('BEGIN ISOLATION LEVEL REPEATABLE READ');
+$one->query('SELECT 1');
+$two->query(put('a', 5));
+is($one->query(q{SELECT v FROM t WHERE k = 'a'}), 0, 'its snapshot is that of its first statement, whatever that names');
+$one->query('ROLLBACK');
+
+reset_rows();
 $one->query('BEGIN');
 is($one->query(q{SELECT v FROM t WHERE k = 'a'}), 0, 'READ COMMITTED');
 $two->query(put('a', 5));
