@@ -29,10 +29,17 @@ struct sb_log;
 struct sb_log_entry {
     uint64_t group;
     uint64_t index; /* 1-based; appended entries of a group continue its last index, or replace a suffix (index <=
-                       last): then all from index on go, in the same batch */
+                       last): then all from index on go, in the same batch. 0: the group's state */
     uint64_t term;
-    struct wire_span payload; /* <= WIRE_ENTRY_MAX */
+    struct wire_span payload; /* <= WIRE_ENTRY_MAX, a state <= SB_LOG_STATE_MAX */
 };
+
+/*
+ * State: a few bytes per group that are replaced as a whole (term and vote, for instance), durable with the batch that
+ * carries them. The log keeps the newest of each group in memory and writes it again before it gives up the segment
+ * that holds it: a state never stands in the way of truncation, and is never lost by it.
+ */
+#define SB_LOG_STATE_MAX 1024
 
 struct sb_log_options {
     uint64_t segment_bytes; /* of a segment file, >= 1 MiB + 64 KiB unless a test wants less, 8 KiB to 1 GiB; a larger
@@ -49,7 +56,7 @@ struct sb_log_status {
 };
 
 /* Opens or creates; reads every segment, drops a torn tail (erasing it durably before anything is appended). What is
- * found is durable when this returns. `each` (may be NULL) is called for every live entry in log order (the segments
+ * found is durable when this returns. `each` (may be NULL) is called for every live entry, not for states, in log order (the segments
  * that hold any are read a second time for it), payload borrowed for the call; a non-zero result stops and fails the
  * open. `files` is borrowed until close. One log per directory. Errors: WIRE_E_CORRUPT, WIRE_E_CONFIG (identity,
  * options), WIRE_E_BAD_VERSION, WIRE_E_IO, WIRE_E_DISK_FULL, WIRE_E_NOMEM, that of `each`. */
@@ -69,6 +76,10 @@ int sb_log_append(struct sb_log *log, const struct sb_log_entry *entries, size_t
 /* All batches appended before this call are durable when it returns WIRE_OK. A failed sync breaks the log for good (the
  * kernel may have dropped the pages). */
 int sb_log_sync(struct sb_log *log, struct sb_fault *fault);
+
+/* The newest state of a group, appended to `out`; *term as it was given. Errors: WIRE_E_NOT_FOUND (never had any),
+ * WIRE_E_NOMEM. */
+int sb_log_state(struct sb_log *log, uint64_t group, uint64_t *term, struct sb_buffer *out);
 
 /* First and last live index of a group; both 0 if it has none (after a prefix truncation to the very end: first = last
  * + 1). */

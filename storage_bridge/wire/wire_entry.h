@@ -20,6 +20,10 @@
  *        SETTLE       u64 transaction, span key: stamp (committed) or undo (aborted) one intent
  *        FORGET       u64 transaction: no intent refers to it any more
  *        HORIZON      u64 version: reads below it fail from now on, superseded images below it may go
+ *        CONFIGURATION  span (wire_configuration.h): the group's members from this entry on; the only effect of its
+ *                     entry
+ *
+ * An entry without effects is a barrier: the first of a leader's term.
  *
  * A key is an item's (wire_entry_check_key); a storage id is never 0, the group's own range. COMMIT stands before the
  * PUT and DELETE of newer values for its keys.
@@ -50,12 +54,13 @@ enum wire_effect_kind {
     WIRE_EFFECT_ABORT = 8,
     WIRE_EFFECT_SETTLE = 9,
     WIRE_EFFECT_FORGET = 10,
-    WIRE_EFFECT_HORIZON = 11
+    WIRE_EFFECT_HORIZON = 11,
+    WIRE_EFFECT_CONFIGURATION = 12
 };
 
 struct wire_effect {
     enum wire_effect_kind kind;
-    struct wire_span key;  /* PUT, DELETE, SETTLE; STORAGE: the relation's identity */
+    struct wire_span key;  /* PUT, DELETE, SETTLE; STORAGE: the relation's identity; CONFIGURATION: its bytes */
     struct wire_span item; /* PUT */
     uint64_t number;       /* storage id, transaction or version */
     uint64_t argument;     /* BEGIN: owner; PREPARE: decider */

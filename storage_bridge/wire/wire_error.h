@@ -39,6 +39,11 @@
     X(WIRE_E_NO_TRANSACTION, "transaction is not known", "25000", 0)                                                   \
     X(WIRE_E_TRANSACTION_EXISTS, "transaction is prepared already", "42710", 0)                                        \
     X(WIRE_E_BUSY, "too many writes in flight", "53000", 1)                                                            \
+    /* replication */                                                                                                  \
+    X(WIRE_E_NOT_LEADER, "replica does not lead its partition", "57P03", 1)                                            \
+    X(WIRE_E_UNKNOWN_OUTCOME, "leadership was lost: the outcome of the write is unknown", "08007", 0)                  \
+    X(WIRE_E_NO_QUORUM, "too few replicas are reachable", "57P03", 1)                                                  \
+    X(WIRE_E_MEMBERSHIP, "change of members is not possible now", "55000", 1)                                          \
     /* machine */                                                                                                      \
     X(WIRE_E_NOMEM, "out of memory", "53200", 1)                                                                       \
     X(WIRE_E_IO, "input/output error", "58030", 0)                                                                     \
