@@ -10,6 +10,7 @@
 #include "wire_entry.h"
 
 #include "wire_checksum.h"
+#include "wire_configuration.h"
 #include "wire_key.h"
 
 #define CHECKSUM_OFFSET 4
@@ -35,6 +36,7 @@ void wire_effect_write(struct wire_writer *w, const struct wire_effect *effect)
         wire_write_span(w, effect->item.data, effect->item.size);
         return;
     case WIRE_EFFECT_DELETE:
+    case WIRE_EFFECT_CONFIGURATION:
         wire_write_span(w, effect->key.data, effect->key.size);
         return;
     case WIRE_EFFECT_STORAGE:
@@ -78,6 +80,7 @@ static bool read_members(struct wire_reader *r, struct wire_effect *out)
         out->item = wire_read_span(r);
         return true;
     case WIRE_EFFECT_DELETE:
+    case WIRE_EFFECT_CONFIGURATION:
         out->key = wire_read_span(r);
         return true;
     case WIRE_EFFECT_STORAGE:
@@ -106,6 +109,8 @@ static bool read_members(struct wire_reader *r, struct wire_effect *out)
 
 static int check_members(const struct wire_effect *effect)
 {
+    struct wire_configuration configuration;
+
     switch (effect->kind) {
     case WIRE_EFFECT_PUT:
     case WIRE_EFFECT_DELETE:
@@ -114,6 +119,8 @@ static int check_members(const struct wire_effect *effect)
     case WIRE_EFFECT_STORAGE:
     case WIRE_EFFECT_DROP:
         return effect->number != 0 ? WIRE_OK : WIRE_E_BAD_FORMAT;
+    case WIRE_EFFECT_CONFIGURATION:
+        return wire_configuration_open(effect->key, &configuration);
     default:
         return WIRE_OK;
     }
@@ -231,6 +238,8 @@ int wire_entry_open(const void *data, size_t size, struct wire_entry *out)
         result = wire_effect_read(&r, &effect);
         if (result != WIRE_OK)
             return result;
+        if (effect.kind == WIRE_EFFECT_CONFIGURATION && out->effect_count != 1)
+            return WIRE_E_BAD_FORMAT;
     }
     return wire_reader_finish(&r);
 }

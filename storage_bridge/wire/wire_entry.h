@@ -92,7 +92,7 @@ int wire_entry_end(struct wire_entry_builder *b);
 /* One effect, as entries and requests carry it. A kind that is not in the enum fails the writer. */
 void wire_effect_write(struct wire_writer *w, const struct wire_effect *effect);
 /* Sets r->failed on error; members that the kind has not are empty or 0. Errors: WIRE_E_SHORT_INPUT, WIRE_E_BAD_FORMAT,
- * WIRE_E_KEY_SIZE. */
+ * WIRE_E_KEY_SIZE, WIRE_E_BAD_VERSION (of a configuration). */
 int wire_effect_read(struct wire_reader *r, struct wire_effect *out);
 /* Encoded size of one effect. */
 size_t wire_effect_size(const struct wire_effect *effect);

@@ -21,8 +21,9 @@
  *   flags: VOTE and VOTE_RESULT: PRE_VOTE; VOTE: DISRUPT (the leader asked for it); VOTE_RESULT: GRANTED
  *
  * Bytes from a peer are hostile until opened: wire_peer_open checks size, checksum, kind, that flags and fields a kind
- * has not are 0, every entry (wire_entry_open; group, and indexes that follow `index` without a gap; terms that do not
- * fall and lie in [index_term, term]) and the configuration. Who sent it is for the link to check.
+ * has not are 0, that nodes are not and index_term is at most term, every entry (wire_entry_open; group, and indexes
+ * that follow `index` without a gap; terms that do not fall and lie in [index_term, term]) and the configuration. Who
+ * sent it is for the link to check.
  *
  * Caller: anyone. Locks: none. Views borrow.
  */
@@ -68,8 +69,9 @@ struct wire_peer_message {
     struct wire_configuration configuration; /* INSTALL */
 };
 
-/* Write a message: begin, entries (entry_count of them, as wire_entry bytes), end (patches size and checksum).
- * message->entry_count is patched too: it counts what was added. */
+/* Write a message: begin, entries of an APPEND (as wire_entry bytes), end (patches size, entry count and checksum: the
+ * count is of what was added, message->entry_count is not looked at). A kind that is not in the enum and a configuration
+ * that cannot be written fail the writer. */
 struct wire_peer_builder {
     struct wire_writer *w;
     size_t start;
@@ -77,11 +79,13 @@ struct wire_peer_builder {
 };
 void wire_peer_begin(struct wire_peer_builder *b, struct wire_writer *w, const struct wire_peer_message *message);
 void wire_peer_add(struct wire_peer_builder *b, struct wire_span entry);
-/* Errors: WIRE_E_SHORT_BUFFER, WIRE_E_TOO_LARGE. */
+/* Errors: WIRE_E_SHORT_BUFFER, WIRE_E_TOO_LARGE (bytes or entries; of a measuring writer too): the bytes from b->start
+ * on are then no message. */
 int wire_peer_end(struct wire_peer_builder *b);
 
-/* `size` is of exactly one message. *entries: reads entry_count entries by wire_peer_next. Errors: WIRE_E_SHORT_INPUT,
- * WIRE_E_BAD_CHECKSUM, WIRE_E_BAD_VERSION, WIRE_E_BAD_FORMAT, WIRE_E_TOO_LARGE, those of wire_entry_open. */
+/* `size` is of exactly one message. *entries: reads entry_count entries by wire_peer_next. Both are valid on WIRE_OK
+ * only. Errors: WIRE_E_SHORT_INPUT, WIRE_E_BAD_CHECKSUM, WIRE_E_BAD_VERSION, WIRE_E_BAD_FORMAT, WIRE_E_TOO_LARGE, those
+ * of wire_entry_open and wire_configuration_open. */
 int wire_peer_open(const void *data, size_t size, struct wire_peer_message *out, struct wire_reader *entries);
 /* The next entry's bytes and header of an opened APPEND. WIRE_E_NOT_FOUND behind the last. */
 int wire_peer_next(struct wire_reader *entries, struct wire_span *bytes, struct wire_entry *entry);

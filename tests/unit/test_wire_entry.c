@@ -44,6 +44,10 @@ static const struct wire_effect effects[] = {
 };
 #define EFFECT_COUNT (sizeof effects / sizeof *effects)
 
+/* The only effect of its entry, so not among the others. */
+static const struct wire_effect configuration = {.kind = WIRE_EFFECT_CONFIGURATION,
+                                                 .key = SPAN("\1\2\0\0\0\0\0\0\0\1\1\0\0\0\0\0\0\0\2\2")};
+
 static void assert_same_effect(const struct wire_effect *a, const struct wire_effect *b)
 {
     assert_int_equal(a->kind, b->kind);
@@ -143,6 +147,29 @@ static void test_entry_without_effects(void **state)
     assert_int_equal(size, WIRE_ENTRY_HEADER_SIZE);
     assert_int_equal(wire_entry_open(data, size, &entry), WIRE_OK);
     assert_int_equal(wire_entry_next(&entry, &effect), WIRE_E_NOT_FOUND);
+}
+
+static void test_configuration_stands_alone(void **state)
+{
+    const struct wire_effect pairs[][2] = {
+        {configuration, effects[0]}, {effects[0], configuration}, {configuration, configuration}};
+    uint8_t data[256];
+    size_t size = build(data, sizeof data, &header, &configuration, 1);
+    struct wire_entry entry;
+    struct wire_effect effect;
+
+    (void) state;
+    assert_int_equal(open_exact(data, size), WIRE_OK);
+    for (size_t length = 0; length < size; length++)
+        assert_int_equal(open_exact(data, length), WIRE_E_SHORT_INPUT);
+    assert_int_equal(wire_entry_open(data, size, &entry), WIRE_OK);
+    assert_int_equal(wire_entry_next(&entry, &effect), WIRE_OK);
+    assert_same_effect(&effect, &configuration);
+    assert_int_equal(wire_entry_next(&entry, &effect), WIRE_E_NOT_FOUND);
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
+        size = build(data, sizeof data, &header, pairs[i], 2);
+        assert_int_equal(open_exact(data, size), WIRE_E_BAD_FORMAT);
+    }
 }
 
 static void test_entries_follow_each_other(void **state)
@@ -279,7 +306,7 @@ static void test_hostile_header(void **state)
     assert_int_equal(open_with_byte(39, 0), WIRE_E_BAD_FORMAT);    /* index 0 */
     assert_int_equal(open_with_byte(40, 0x80), WIRE_E_BAD_FORMAT); /* a transaction id as version */
     assert_int_equal(open_with_byte(56, 0), WIRE_E_BAD_FORMAT);    /* kind of the first effect */
-    assert_int_equal(open_with_byte(56, WIRE_EFFECT_HORIZON + 1), WIRE_E_BAD_FORMAT);
+    assert_int_equal(open_with_byte(56, WIRE_EFFECT_CONFIGURATION + 1), WIRE_E_BAD_FORMAT);
     assert_int_equal(open_with_byte(57, 9), WIRE_E_KEY_SIZE);
     assert_int_equal(open_with_byte(57, 0xff), WIRE_E_SHORT_INPUT); /* an overlong length */
 }
@@ -406,9 +433,31 @@ static void test_storage_zero_is_refused(void **state)
     assert_int_equal(reread(&effect), WIRE_OK);
 }
 
+/* What wire_configuration_open refuses, the effect refuses. */
+static void test_configurations_are_checked(void **state)
+{
+    uint8_t bytes[32];
+    struct wire_effect effect = configuration;
+
+    (void) state;
+    assert_int_equal(reread(&effect), WIRE_OK);
+    for (effect.key.size = 0; effect.key.size < configuration.key.size; effect.key.size++)
+        assert_int_equal(reread(&effect), WIRE_E_SHORT_INPUT);
+    memcpy(bytes, configuration.key.data, configuration.key.size);
+    bytes[configuration.key.size] = 0;
+    effect.key = span_of(bytes, configuration.key.size + 1);
+    assert_int_equal(reread(&effect), WIRE_E_BAD_FORMAT);
+    effect.key.size--;
+    bytes[0]++;
+    assert_int_equal(reread(&effect), WIRE_E_BAD_VERSION);
+    bytes[0]--;
+    bytes[9] = 3; /* members out of order */
+    assert_int_equal(reread(&effect), WIRE_E_BAD_FORMAT);
+}
+
 static void test_unknown_kind_fails_the_writer(void **state)
 {
-    struct wire_effect effect = {.kind = (enum wire_effect_kind)(WIRE_EFFECT_HORIZON + 1)};
+    struct wire_effect effect = {.kind = (enum wire_effect_kind)(WIRE_EFFECT_CONFIGURATION + 1)};
     uint8_t data[16];
     struct wire_writer w = wire_writer_of(data, sizeof data);
 
@@ -423,6 +472,7 @@ int main(void)
         cmocka_unit_test(test_bytes_as_drawn),
         cmocka_unit_test(test_round_trip),
         cmocka_unit_test(test_entry_without_effects),
+        cmocka_unit_test(test_configuration_stands_alone),
         cmocka_unit_test(test_entries_follow_each_other),
         cmocka_unit_test(test_measuring_counts_the_same),
         cmocka_unit_test(test_every_short_buffer),
@@ -433,6 +483,7 @@ int main(void)
         cmocka_unit_test(test_effect_short_lengths),
         cmocka_unit_test(test_effect_keys),
         cmocka_unit_test(test_storage_zero_is_refused),
+        cmocka_unit_test(test_configurations_are_checked),
         cmocka_unit_test(test_unknown_kind_fails_the_writer),
     };
 
