@@ -10,18 +10,20 @@ WIRE_OBJS = $(patsubst %.c,%.o,$(sort $(wildcard storage_bridge/wire/*.c)))
 # Postgres rules.
 PG_OBJS = $(patsubst %.c,%.o,$(sort $(wildcard extension/*.c)))
 OBJS = $(WIRE_OBJS) $(PG_OBJS)
-# The engine is a library of its own: only the storage process loads it.
+# The engine is a library of its own: only the storage process loads it. The core of replication is part of it.
 ENGINE_OBJS = $(patsubst %.c,%.o,$(sort $(wildcard storage_bridge/engine/*.c)))
+CORE_OBJS = $(patsubst %.c,%.o,$(sort $(wildcard replication_worker/core/*.c)))
 ENGINE_LIB = cairn_engine.so
 
 SQL_PARTS = $(addprefix extension/sql/,schema.sql access.sql storage.sql item.sql)
 
-PLAIN_INCLUDES = -Istorage_bridge/wire -Istorage_bridge/engine
+CORE_INCLUDES = -Istorage_bridge/wire -Ireplication_worker/core
+PLAIN_INCLUDES = $(CORE_INCLUDES) -Istorage_bridge/engine
 PG_CPPFLAGS = -Istorage_bridge/wire -Istorage_bridge/engine -Iextension
 PG_CFLAGS = -std=gnu11 -Wno-declaration-after-statement
 SHLIB_LINK = -lxxhash -Wl,--version-script=extension/cairn.map
 
-EXTRA_CLEAN = $(ENGINE_LIB) $(ENGINE_OBJS) $(OBJS:.o=.d) $(ENGINE_OBJS:.o=.d) build
+EXTRA_CLEAN = $(ENGINE_LIB) $(ENGINE_OBJS) $(CORE_OBJS) $(OBJS:.o=.d) $(ENGINE_OBJS:.o=.d) $(CORE_OBJS:.o=.d) build
 
 PG_CONFIG ?= /usr/lib/postgresql/15/bin/pg_config
 
@@ -44,13 +46,15 @@ PLAIN_CFLAGS = -std=gnu11 -O2 -g -fPIC -fvisibility=default -D_GNU_SOURCE -Wall 
 # The first wall: plain objects are compiled without the server's include path and flags.
 $(WIRE_OBJS) $(ENGINE_OBJS): %.o: %.c
 	$(CC) $(PLAIN_CFLAGS) $(PLAIN_INCLUDES) -MMD -MP -c -o $@ $<
+$(CORE_OBJS): %.o: %.c
+	$(CC) $(PLAIN_CFLAGS) $(CORE_INCLUDES) -MMD -MP -c -o $@ $<
 $(PG_OBJS): override CFLAGS += -MMD -MP
--include $(OBJS:.o=.d) $(ENGINE_OBJS:.o=.d)
+-include $(OBJS:.o=.d) $(ENGINE_OBJS:.o=.d) $(CORE_OBJS:.o=.d)
 
 all: $(ENGINE_LIB)
 
-$(ENGINE_LIB): $(ENGINE_OBJS) $(WIRE_OBJS)
-	$(CC) -shared -o $@ $^ -Wl,--version-script=storage_bridge/engine/engine.map -lrocksdb -lxxhash -lpthread
+$(ENGINE_LIB): $(ENGINE_OBJS) $(CORE_OBJS) $(WIRE_OBJS)
+	$(CC) -shared -o $@ $^ -Wl,--version-script=storage_bridge/engine/engine.map -lrocksdb -lraft -lxxhash -lpthread
 
 extension/cairn--$(EXTVERSION).sql: $(SQL_PARTS)
 	cat $^ > $@

@@ -5,10 +5,10 @@
 BUILD = build
 TEST_CFLAGS = -std=gnu11 -O1 -g -D_GNU_SOURCE -Wall -Wextra -Wshadow -Wno-unused-parameter -fno-omit-frame-pointer
 TEST_INCLUDES = $(PLAIN_INCLUDES) -Itests/sim -Itests/unit
-TEST_LIBS = -lcmocka -lrocksdb -lxxhash -lpthread
+TEST_LIBS = -lcmocka -lrocksdb -lraft -lxxhash -lpthread
 SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=all
 
-PLAIN_SOURCES = $(sort $(wildcard storage_bridge/wire/*.c storage_bridge/engine/*.c))
+PLAIN_SOURCES = $(sort $(wildcard storage_bridge/wire/*.c replication_worker/core/*.c storage_bridge/engine/*.c))
 SIM_PARTS = $(filter-out $(SIM_PROGRAMS),$(sort $(wildcard tests/sim/*.c)))
 SIM_PROGRAMS = tests/sim/sim_log.c tests/sim/sim_shard.c
 UNIT_TESTS = $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(sort $(wildcard tests/unit/test_*.c)))
@@ -59,7 +59,7 @@ $(BUILD)/fuzz/%: tests/fuzz/%.c $(BUILD)/fuzzed/wire.a
 	clang $(TEST_CFLAGS) -fsanitize=fuzzer,address,undefined $(TEST_INCLUDES) -MMD -MP -MF $@.d -o $@ $< $(BUILD)/fuzzed/wire.a -lxxhash
 $(BUILD)/sim/%: tests/sim/%.c $(BUILD)/optimized/plain.a
 	@mkdir -p $(@D)
-	$(CC) $(TEST_CFLAGS) -O2 $(TEST_INCLUDES) -MMD -MP -MF $@.d -o $@ $< $(BUILD)/optimized/plain.a -lrocksdb -lxxhash -lpthread
+	$(CC) $(TEST_CFLAGS) -O2 $(TEST_INCLUDES) -MMD -MP -MF $@.d -o $@ $< $(BUILD)/optimized/plain.a -lrocksdb -lraft -lxxhash -lpthread
 
 -include $(wildcard $(BUILD)/*/*.d $(BUILD)/*/*/*/*.d)
 

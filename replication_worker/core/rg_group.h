@@ -61,7 +61,8 @@ struct rg_entry {
     uint64_t index;
     uint64_t term;
     enum rg_entry_kind kind;
-    struct wire_configuration configuration; /* RG_CONFIGURATION */
+    const struct wire_configuration
+        *configuration; /* RG_CONFIGURATION; borrowed for the call, or until the next one for an update */
 };
 
 /* What was durable when the process ended. All zero: a member that knows nothing yet and waits to be told (a learner),
@@ -126,7 +127,8 @@ int rg_submit(struct rg_group *group, uint64_t now_ms, const struct rg_entry *en
 int rg_persisted(struct rg_group *group, uint64_t now_ms, uint64_t index, uint64_t term, struct rg_update *update);
 /* The configuration entry at `index` was applied. */
 int rg_configured(struct rg_group *group, uint64_t now_ms, const struct rg_entry *entry, struct rg_update *update);
-/* Everything up to `index` is durably applied and the log is going to be cut: entries below `first_index` go. */
+/* Everything up to `index` is durably applied and the log is going to be cut: entries below `first_index` go. Errors:
+ * WIRE_E_MEMBERSHIP: the configuration as of `index` is not known to be committed: do not cut, ask again later. */
 int rg_checkpointed(struct rg_group *group, uint64_t now_ms, uint64_t index, uint64_t term, uint64_t first_index,
                     struct rg_update *update);
 /* The checkpoint of update.install is durably in place (the log is empty behind it), or could not be had. */

@@ -4,7 +4,8 @@ sources() { find "$@" -name '*.[ch]' 2>/dev/null | sort; }
 
 # directory ; our headers it may include ; Postgres headers? ; threads and RocksDB? 
 layers='storage_bridge/wire;^wire_;no;no
-storage_bridge/engine;^(wire|sb)_;no;yes
+storage_bridge/engine;^(wire|sb|rg)_;no;yes
+replication_worker/core;^(wire|rg)_;no;no
 extension;^(wire|cairn)_;yes;no'
 
 layering() {
@@ -17,7 +18,8 @@ layering() {
                 [ "$postgres" = yes ] || say "$file includes the Postgres header $header" ;;
             rocksdb/c.h) [ "$file" = storage_bridge/engine/sb_rocks_internal.h ] || say "$file includes rocksdb/c.h, only sb_rocks_internal.h may" ;;
             sb_rocks_internal.h) [[ $file == storage_bridge/engine/sb_rocks*.c ]] || say "$file includes sb_rocks_internal.h, only sb_rocks*.c may" ;;
-            raft.h | libpq-fe.h) say "$file includes $header" ;;
+            raft.h) [ "$file" = replication_worker/core/rg_group.c ] || say "$file includes raft.h, only rg_group.c may" ;;
+            libpq-fe.h) say "$file includes $header" ;;
             pthread.h) [ "$threads" = yes ] || say "$file includes pthread.h" ;;
             sb_server.h) [[ $file == storage_bridge/engine/* || $file == extension/cairn_storage_main.c ]] || say "$file includes sb_server.h, only cairn_storage_main.c may" ;;
             wire_* | sb_* | cairn_* | rg_* | rl_*) [[ $header =~ $own ]] || say "$file may not include $header" ;;
@@ -35,10 +37,10 @@ forbid() { # forbid PATTERN MESSAGE FILES...
 
 words() {
     local plain backend
-    plain=$(sources storage_bridge)
+    plain=$(sources storage_bridge replication_worker/core)
     backend=$(sources extension)
     forbid '\b(ereport|elog|palloc0?|pfree|CHECK_FOR_INTERRUPTS|LWLockAcquire)\b *\(' 'Postgres call in plain C' $plain
-    forbid '\b(malloc|calloc|realloc|free|abort)\b *\(' 'heap call outside sb_memory.c' $(grep -v '/sb_memory.c$\|/sb_rocks' <<<"$plain") $backend
+    forbid '\b(malloc|calloc|realloc|free|abort)\b *\(' 'heap call outside sb_memory.c (core: rg_heap.c, which is told)' $(grep -v '/sb_memory.c$\|/sb_rocks' <<<"$plain") $backend
     forbid '\b(printf|fprintf|fopen|fputs|puts)\b *\(' 'stdio in wire' $(sources storage_bridge/wire)
     forbid 'SetLatch' 'SetLatch called for an engine thread outside cairn_thread_latch.c' $(grep 'cairn_storage_main\|cairn_collect' <<<"$backend")
     forbid '[-]>buffer\b|wire_queue_(push|pop)' 'a ring or slot touched outside cairn_lane.c' $(grep -v '/cairn_lane.c$' <<<"$backend")
@@ -50,15 +52,16 @@ names() {
     local twice file base
     twice=$(find extension storage_bridge replication_worker tests bench -name '*.c' -exec basename {} \; | sort | uniq -d)
     [ -z "$twice" ] || say "base names that occur twice: $twice"
-    for file in $(sources storage_bridge/wire storage_bridge/engine extension); do
+    for file in $(sources storage_bridge/wire storage_bridge/engine replication_worker/core extension); do
         base=$(basename "$file")
         case $file in
         storage_bridge/wire/*) [[ $base == wire_* ]] ;;
         storage_bridge/engine/*) [[ $base == sb_* ]] ;;
+        replication_worker/core/*) [[ $base == rg_* ]] ;;
         extension/*) [[ $base == cairn_* || $base == cairn.c ]] ;;
         esac || say "$file lacks its layer's prefix"
     done
-    forbid '^typedef struct (wire|sb)_' 'plain-C types are not typedef-ed' $(sources storage_bridge)
+    forbid '^typedef struct (wire|sb|rg)_' 'plain-C types are not typedef-ed' $(sources storage_bridge replication_worker/core)
 }
 
 sizes() {
@@ -67,7 +70,7 @@ sizes() {
         lines=$(wc -l <"$file")
         [ "$lines" -le 1000 ] || say "$file has $lines lines"
     done
-    for file in $(sources storage_bridge extension | grep '\.h$'); do
+    for file in $(sources storage_bridge replication_worker extension | grep '\.h$'); do
         prototypes=$(grep -cE '^[a-z].*\b[a-z0-9_]+\(.*(\);|,$)' "$file")
         [ "$prototypes" -le 30 ] || say "$file has $prototypes prototypes"
     done
