@@ -64,7 +64,6 @@ void rg_lease_echo(struct rg_lease *lease, uint64_t node, uint64_t sequence, uin
 
     if (peer == NULL)
         return;
-    peer->heard = true;
     peer->heard_ms = now_ms;
     if (sequence < lease->counted_from || sequence > lease->sequence)
         return;

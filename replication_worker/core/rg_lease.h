@@ -19,7 +19,6 @@
 struct rg_lease_peer {
     uint64_t node;
     bool voter;
-    bool heard;
     bool echoed;
     uint64_t heard_ms;
     uint64_t echoed_ms; /* when the newest message was sent that it has echoed */
