@@ -4,7 +4,8 @@
  *
  * Happy path: append checks the batch against the index, builds it in one buffer with its checksums, writes it at the
  * cursor and puts it in the index; sync is one fdatasync of the active segment. A batch that does not fit syncs the
- * active segment and goes to a new one, so unsynced batches lie in the last segment only.
+ * active segment and goes to a new one, so unsynced batches lie in the last segment only. A segment without a live entry
+ * is given up once the states that are only in it have been appended again and synced.
  *
  * Failure modes: memory is reserved before the write. A full disk undoes the batch: its header is zeroed and that is
  * synced, or the log is broken. Any other failed write, and every failed sync, breaks the log: all later calls fail
@@ -23,6 +24,8 @@
 
 #define BUFFER_KEEP_BYTES (8 * 1024 * 1024)
 #define SEGMENT_LEAST_BYTES (2 * SB_LOG_PAGE)
+#define STATES_BATCH_BYTES (256 * 1024)
+#define STATES_RESERVE_SHARE 8 /* a segment keeps at most this part of it free for states */
 
 struct sb_log {
     struct sb_files *files;
@@ -132,6 +135,16 @@ static int sync_active(struct sb_log *log, struct sb_fault *fault)
     return WIRE_OK;
 }
 
+/* Lock held: any state may follow what there is. Reserves its memory in the index. */
+static int check_state(struct sb_log_group *group, const struct sb_log_entry *entry, struct sb_fault *fault)
+{
+    if (entry->payload.size > SB_LOG_STATE_MAX)
+        return sb_fault_set(fault, WIRE_E_BAD_FORMAT, "append: state of %zu bytes", entry->payload.size);
+    if (sb_log_group_reserve_state(group, entry->payload.size) != WIRE_OK)
+        return sb_fault_set(fault, WIRE_E_NOMEM, "append: out of memory");
+    return WIRE_OK;
+}
+
 /* Lock held: may this entry follow what the batch has made of its group so far? Reserves its place in the index. */
 static int check_entry(struct sb_log *log, const struct sb_log_entry *entry, struct sb_fault *fault)
 {
@@ -139,12 +152,14 @@ static int check_entry(struct sb_log *log, const struct sb_log_entry *entry, str
 
     if (!group)
         return sb_fault_set(fault, WIRE_E_NOMEM, "append: out of memory");
+    if (entry->index == 0)
+        return check_state(group, entry, fault);
     if (group->check_attempt != log->attempt) {
         group->check_attempt = log->attempt;
         group->check_first = group->first;
         group->check_next = group->next;
     }
-    if (entry->payload.size > WIRE_ENTRY_MAX || entry->index == 0 || entry->index == UINT64_MAX)
+    if (entry->payload.size > WIRE_ENTRY_MAX || entry->index == UINT64_MAX)
         return sb_fault_set(fault, WIRE_E_BAD_FORMAT, "append: entry of %zu bytes with index %llu", entry->payload.size,
                             (unsigned long long) entry->index);
     if (group->check_first == 0)
@@ -185,15 +200,25 @@ static int check_batch(struct sb_log *log, const struct sb_log_entry *entries, s
     return status;
 }
 
+/* What a batch leaves free behind itself, so that a full disk does not stop the states of older segments from being
+ * moved and those segments from giving room. */
+static uint64_t reserve_for_states(const struct sb_log *log)
+{
+    uint64_t bytes = log->index.state_bytes > 0 ? SB_LOG_BATCH_HEADER + log->index.state_bytes : 0;
+    uint64_t most = log->set.segment_bytes / STATES_RESERVE_SHARE;
+
+    return bytes < most ? bytes : most;
+}
+
 /* A segment with room for `size` bytes at the cursor. */
-static int make_room(struct sb_log *log, size_t size, struct sb_fault *fault)
+static int make_room(struct sb_log *log, uint64_t size, struct sb_fault *fault)
 {
     const struct sb_log_file *active = sb_log_set_active(&log->set);
     struct sb_log_segment_header header = {.identity = log->set.identity,
                                            .sequence = active->sequence + (uint64_t) 1,
                                            .first_batch = log->cursor.batch,
                                            .previous = log->cursor.previous};
-    uint64_t least = (SB_LOG_PAGE + (uint64_t) size + SB_LOG_PAGE - 1) / SB_LOG_PAGE * SB_LOG_PAGE;
+    uint64_t least = (SB_LOG_PAGE + size + SB_LOG_PAGE - 1) / SB_LOG_PAGE * SB_LOG_PAGE;
     struct sb_log_file file;
     int status;
 
@@ -220,8 +245,13 @@ static struct sb_log_spot spot_at(const struct sb_log *log, uint64_t offset)
     return (struct sb_log_spot){log->set.identity, sb_log_set_active(&log->set)->sequence, offset};
 }
 
-/* The bytes of the batch, for the place the cursor points to. Groups are read without the lock: only this side changes
- * them. */
+/* What the record of a checked entry says about its group. Read without the lock: only this side changes it. */
+static uint64_t first_of(const struct sb_log *log, const struct sb_log_entry *entry)
+{
+    return entry->index > 0 ? sb_log_index_find(&log->index, entry->group)->check_first : 0;
+}
+
+/* The bytes of the batch, for the place the cursor points to. */
 static uint32_t build_batch(struct sb_log *log, const struct sb_log_entry *entries, size_t count, size_t size)
 {
     struct sb_log_batch batch = {.sequence = log->cursor.batch,
@@ -232,8 +262,7 @@ static uint32_t build_batch(struct sb_log *log, const struct sb_log_entry *entri
     size_t at = SB_LOG_BATCH_HEADER;
 
     for (size_t i = 0; i < count; i++) {
-        const struct sb_log_group *group = sb_log_index_find(&log->index, entries[i].group);
-        struct sb_log_record record = {.entry = entries[i], .first = group->check_first};
+        struct sb_log_record record = {.entry = entries[i], .first = first_of(log, &entries[i])};
 
         sb_log_record_encode(&record, spot_at(log, log->cursor.offset + at), log->batch.data + at);
         at += sb_log_record_size(entries[i].payload.size);
@@ -274,7 +303,10 @@ static int publish_batch(struct sb_log *log, const struct sb_log_entry *entries,
             .term = entries[i].term, .offset = offset, .segment = segment, .size = (uint32_t) entries[i].payload.size};
         struct sb_log_group *group = sb_log_index_find(&log->index, entries[i].group);
 
-        status = sb_log_group_put(&log->index, group, group->check_first, entries[i].index, &place);
+        if (entries[i].index == 0)
+            status = sb_log_group_put_state(&log->index, group, place.term, entries[i].payload, segment);
+        else
+            status = sb_log_group_put(&log->index, group, group->check_first, entries[i].index, &place);
         offset += sb_log_record_size(entries[i].payload.size);
     }
     log->count.appends++;
@@ -286,14 +318,16 @@ static int publish_batch(struct sb_log *log, const struct sb_log_entry *entries,
     return WIRE_OK;
 }
 
-static int append_batch(struct sb_log *log, const struct sb_log_entry *entries, size_t count, struct sb_fault *fault)
+/* reserve: room to be left behind the batch in its segment. */
+static int append_batch(struct sb_log *log, const struct sb_log_entry *entries, size_t count, uint64_t reserve,
+                        struct sb_fault *fault)
 {
     size_t size;
     uint32_t checksum;
     int status = check_batch(log, entries, count, &size, fault);
 
     if (status == WIRE_OK)
-        status = make_room(log, size, fault);
+        status = make_room(log, size + reserve, fault);
     if (status != WIRE_OK)
         return status;
     checksum = build_batch(log, entries, count, size);
@@ -318,7 +352,7 @@ int sb_log_append(struct sb_log *log, const struct sb_log_entry *entries, size_t
     pthread_mutex_lock(&log->writer);
     status = check_broken(log, &own);
     if (status == WIRE_OK && count > 0) {
-        status = append_batch(log, entries, count, &own);
+        status = append_batch(log, entries, count, reserve_for_states(log), &own);
         if (status != WIRE_OK && status != WIRE_E_DISK_FULL && status != WIRE_E_NOMEM && status != WIRE_E_BAD_FORMAT)
             status = break_log(log, &own);
     }
@@ -326,30 +360,122 @@ int sb_log_append(struct sb_log *log, const struct sb_log_entry *entries, size_t
     return status == WIRE_OK ? WIRE_OK : sb_fault_set(fault, status, "%s", own.text);
 }
 
+/* Lock held: how many segments at the front hold no live entry, and so few states that moving these frees at least
+ * twice the room it takes. Without that bound a log of little but states would be written round and round. */
+static size_t dead_segments(const struct sb_log *log)
+{
+    uint64_t states = 0;
+    uint64_t room = 0;
+    size_t count = 0;
+    size_t dead = 0;
+
+    while (count + 1 < log->set.count && log->set.list[count].live == 0 && log->set.list[count].pins == 0) {
+        states += log->set.list[count].state_bytes;
+        room += log->set.list[count].size - SB_LOG_PAGE;
+        count++;
+        if (2 * states <= room)
+            dead = count;
+    }
+    return dead;
+}
+
+/* The newest states that are in segments before `end`, into *out (the caller's to free). Their payloads are those of the
+ * index, which only the writer changes. */
+static int collect_states(struct sb_log *log, uint32_t end, struct sb_log_entry **out, size_t *count)
+{
+    int status = WIRE_E_NOMEM;
+
+    *count = 0;
+    pthread_mutex_lock(&log->lock);
+    *out = sb_alloc(log->index.count * sizeof(**out));
+    for (size_t i = 0; *out && i < log->index.count; i++) {
+        const struct sb_log_group *group = log->index.groups[i];
+
+        if (group->state.segment > 0 && group->state.segment < end)
+            (*out)[(*count)++] = (struct sb_log_entry){
+                .group = group->id, .term = group->state.term, .payload = {group->state.bytes, group->state.size}};
+    }
+    if (*out)
+        status = WIRE_OK;
+    pthread_mutex_unlock(&log->lock);
+    return status;
+}
+
+/* How many of the states make a batch: as many as a segment takes, but for a buffer of moderate size. */
+static size_t count_for_batch(const struct sb_log *log, const struct sb_log_entry *states, size_t count)
+{
+    uint64_t most = log->set.segment_bytes - SB_LOG_PAGE;
+    uint64_t size = SB_LOG_BATCH_HEADER;
+    size_t fit = 0;
+
+    if (most > STATES_BATCH_BYTES)
+        most = STATES_BATCH_BYTES;
+    while (fit < count && (fit == 0 || size + sb_log_record_size(states[fit].payload.size) <= most))
+        size += sb_log_record_size(states[fit++].payload.size);
+    return fit;
+}
+
+/* Appends the states of the first `segments` segments again and syncs them; writer held. A crash on the way finds them
+ * at the old place or at both. WIRE_E_DISK_FULL and WIRE_E_NOMEM leave the log usable, with some of them moved. */
+static int move_states(struct sb_log *log, size_t segments, struct sb_fault *fault)
+{
+    struct sb_log_entry *states;
+    struct sb_fault own = {0};
+    size_t count;
+    size_t moved = 0;
+    int status = collect_states(log, log->set.list[0].sequence + (uint32_t) segments, &states, &count);
+
+    while (status == WIRE_OK && moved < count) {
+        size_t fit = count_for_batch(log, states + moved, count - moved);
+
+        status = append_batch(log, states + moved, fit, 0, &own);
+        moved += fit;
+    }
+    if (status == WIRE_OK)
+        status = sync_active(log, &own);
+    sb_free(states);
+    if (status != WIRE_OK && status != WIRE_E_DISK_FULL && status != WIRE_E_NOMEM)
+        return sb_fault_set(fault, break_log(log, &own), "%s", log->reason.text);
+    return status;
+}
+
+/* Gives up the first segment; writer held. Nothing can begin to need it: nothing in the index is there. */
+static int discard_first(struct sb_log *log, struct sb_fault *fault)
+{
+    int status = sb_log_set_discard(&log->set, fault);
+
+    if (status != WIRE_OK)
+        return status;
+    pthread_mutex_lock(&log->lock);
+    sb_log_set_shift(&log->set);
+    pthread_mutex_unlock(&log->lock);
+    return WIRE_OK;
+}
+
 /*
  * Frees the segments at the front that nobody needs; writer held. Not while batches are unsynced: one of them may have
- * replaced the entries that made a segment needless, and a power loss would take both.
+ * replaced the entries that made a segment needless, and a power loss would take both. States are moved once; if there
+ * is no room for them, the segments stay for now.
  */
 static int reclaim(struct sb_log *log, struct sb_fault *fault)
 {
+    bool moved = false;
     int status = WIRE_OK;
 
     while (status == WIRE_OK && log->synced == appended(log)) {
-        const struct sb_log_file *first = log->set.list;
-        bool needed;
+        size_t dead;
+        bool states;
 
         pthread_mutex_lock(&log->lock);
-        needed = log->set.count < 2 || first->live > 0 || first->pins > 0;
+        dead = dead_segments(log);
+        states = log->set.list[0].state_bytes > 0;
         pthread_mutex_unlock(&log->lock);
-        if (needed)
+        if (dead == 0 || (states && moved))
             break;
-        /* Nothing can begin to need it: no place in the index points there. */
-        status = sb_log_set_discard(&log->set, fault);
-        if (status != WIRE_OK)
-            break;
-        pthread_mutex_lock(&log->lock);
-        sb_log_set_shift(&log->set);
-        pthread_mutex_unlock(&log->lock);
+        status = states ? move_states(log, dead, fault) : discard_first(log, fault);
+        if (states && (status == WIRE_E_DISK_FULL || status == WIRE_E_NOMEM))
+            return WIRE_OK;
+        moved |= states;
     }
     return status;
 }
@@ -373,6 +499,21 @@ int sb_log_sync(struct sb_log *log, struct sb_fault *fault)
     }
     pthread_mutex_unlock(&log->writer);
     return status == WIRE_OK ? WIRE_OK : sb_fault_set(fault, status, "%s", own.text);
+}
+
+int sb_log_state(struct sb_log *log, uint64_t group, uint64_t *term, struct sb_buffer *out)
+{
+    const struct sb_log_group *found;
+    int status = WIRE_E_NOT_FOUND;
+
+    pthread_mutex_lock(&log->lock);
+    found = sb_log_index_find(&log->index, group);
+    if (found && found->state.segment > 0) {
+        status = sb_buffer_append(out, found->state.bytes, found->state.size);
+        *term = found->state.term;
+    }
+    pthread_mutex_unlock(&log->lock);
+    return status;
 }
 
 void sb_log_bounds(struct sb_log *log, uint64_t group, uint64_t *first, uint64_t *last)
@@ -481,7 +622,9 @@ int sb_log_truncate_prefix(struct sb_log *log, uint64_t group, uint64_t index, s
         return sb_fault_set(fault, WIRE_E_NOMEM, "truncate: out of memory");
     /* While a sync is under way the segments stay: the sync itself reclaims when it is done. */
     if (pthread_mutex_trylock(&log->writer) == 0) {
-        status = reclaim(log, fault);
+        status = check_broken(log, fault);
+        if (status == WIRE_OK)
+            status = reclaim(log, fault);
         pthread_mutex_unlock(&log->writer);
     }
     return status;

@@ -36,8 +36,9 @@ struct sb_log_entry {
 
 /*
  * State: a few bytes per group that are replaced as a whole (term and vote, for instance), durable with the batch that
- * carries them. The log keeps the newest of each group in memory and writes it again before it gives up the segment
- * that holds it: a state never stands in the way of truncation, and is never lost by it.
+ * carries them; of several in a batch the last one counts. The log keeps the newest of each group in memory and writes
+ * it again, in a synced batch, before it gives up the segment that holds it: a state is never lost by truncation, and
+ * does not stand in its way: segments whose entries nobody needs stay only while more than half of them is states.
  */
 #define SB_LOG_STATE_MAX 1024
 
@@ -56,9 +57,9 @@ struct sb_log_status {
 };
 
 /* Opens or creates; reads every segment, drops a torn tail (erasing it durably before anything is appended). What is
- * found is durable when this returns. `each` (may be NULL) is called for every live entry, not for states, in log order (the segments
- * that hold any are read a second time for it), payload borrowed for the call; a non-zero result stops and fails the
- * open. `files` is borrowed until close. One log per directory. Errors: WIRE_E_CORRUPT, WIRE_E_CONFIG (identity,
+ * found is durable when this returns. `each` (may be NULL) is called for every live entry, not for states, in log order
+ * (the segments that hold any are read a second time for it), payload borrowed for the call; a non-zero result stops and
+ * fails the open. `files` is borrowed until close. One log per directory. Errors: WIRE_E_CORRUPT, WIRE_E_CONFIG (identity,
  * options), WIRE_E_BAD_VERSION, WIRE_E_IO, WIRE_E_DISK_FULL, WIRE_E_NOMEM, that of `each`. */
 int sb_log_open(struct sb_files *files, const struct sb_log_options *options,
                 int (*each)(void *context, const struct sb_log_entry *entry), void *context, struct sb_log **out,
@@ -91,9 +92,10 @@ int sb_log_read(struct sb_log *log, uint64_t group, uint64_t index, uint64_t *te
                 struct sb_fault *fault);
 
 /* The group needs no entry <= index any more: segments in which no group needs anything are removed (recycled or
- * deleted). Does not sync; forgetting it in a crash is harmless. Segments go from the oldest on and only while nothing
- * is unsynced (else the next sync does it). `index` may lie beyond the last (after a snapshot): the group goes on at
- * index + 1. Every entry appended later makes the truncation durable. A WIRE_E_IO from here does not break the log. */
+ * deleted), the states in them appended again and synced before. Forgetting it in a crash is harmless. Segments go from
+ * the oldest on and only while nothing is unsynced (else the next sync does it); while there is no room for the states,
+ * they stay. `index` may lie beyond the last (after a snapshot): the group goes on at index + 1. Every entry appended
+ * later makes the truncation durable. A WIRE_E_IO from the removal of files does not break the log. */
 int sb_log_truncate_prefix(struct sb_log *log, uint64_t group, uint64_t index, struct sb_fault *fault);
 
 void sb_log_status(struct sb_log *log, struct sb_log_status *out);

@@ -1,7 +1,8 @@
 /*
  * See sb_log_index.h.
  *
- * Happy path: put at the end of a group's array, truncate by moving its start. Failure modes: memory; a gap.
+ * Happy path: put at the end of a group's array, truncate by moving its start; a state replaces the one before it.
+ * Failure modes: memory; a gap.
  */
 #include "sb_log_index.h"
 
@@ -11,6 +12,7 @@ void sb_log_index_close(struct sb_log_index *index)
 {
     for (size_t i = 0; i < index->count; i++) {
         sb_free(index->groups[i]->places);
+        sb_free(index->groups[i]->state.bytes);
         sb_free(index->groups[i]);
     }
     sb_free(index->groups);
@@ -181,5 +183,46 @@ int sb_log_group_put(struct sb_log_index *index, struct sb_log_group *group, uin
     group->next = entry_index + 1;
     if (file)
         file->live++;
+    return WIRE_OK;
+}
+
+int sb_log_group_reserve_state(struct sb_log_group *group, size_t size)
+{
+    struct sb_log_newest *state = &group->state;
+    uint8_t *bytes;
+
+    if (size <= state->capacity)
+        return WIRE_OK;
+    bytes = sb_realloc(state->bytes, size);
+    if (!bytes)
+        return WIRE_E_NOMEM;
+    state->bytes = bytes;
+    state->capacity = size;
+    return WIRE_OK;
+}
+
+int sb_log_group_put_state(struct sb_log_index *index, struct sb_log_group *group, uint64_t term,
+                           struct wire_span state, uint32_t segment)
+{
+    struct sb_log_newest *newest = &group->state;
+    struct sb_log_file *before = newest->segment ? sb_log_set_find(index->set, newest->segment) : NULL;
+    struct sb_log_file *file = sb_log_set_find(index->set, segment);
+    int status = sb_log_group_reserve_state(group, state.size);
+
+    if (status != WIRE_OK)
+        return status;
+    if (before) {
+        before->state_bytes -= sb_log_record_size(newest->size);
+        index->state_bytes -= sb_log_record_size(newest->size);
+    }
+    if (state.size > 0)
+        memmove(newest->bytes, state.data, state.size);
+    newest->size = state.size;
+    newest->term = term;
+    newest->segment = segment;
+    if (file) {
+        file->state_bytes += sb_log_record_size(state.size);
+        index->state_bytes += sb_log_record_size(state.size);
+    }
     return WIRE_OK;
 }

@@ -1,7 +1,9 @@
 /*
- * Where the entries of each group are: an array of places per group, from its first to its last index.
+ * Where the entries of each group are: an array of places per group, from its first to its last index; and the newest
+ * state of each group, its bytes and where they are.
  *
- * All calls: under the log's index lock. Every place in the index counts as one live entry of its segment.
+ * All calls: under the log's index lock. Every place in the index counts as one live entry of its segment, every newest
+ * state counts its bytes there.
  */
 #ifndef SB_LOG_INDEX_H
 #define SB_LOG_INDEX_H
@@ -15,6 +17,14 @@ struct sb_log_place {
     uint32_t size; /* of the payload */
 };
 
+struct sb_log_newest {
+    uint8_t *bytes;
+    size_t size;
+    size_t capacity;
+    uint64_t term;
+    uint32_t segment; /* 0: the group never had a state */
+};
+
 struct sb_log_group {
     uint64_t id;
     uint64_t first; /* 0: no entry was ever known; live indexes are first .. next - 1 */
@@ -22,6 +32,7 @@ struct sb_log_group {
     struct sb_log_place *places; /* [start] is of `first` */
     size_t start;
     size_t capacity;
+    struct sb_log_newest state;
     /* What the append under way makes of it; of use to sb_log.c alone. */
     uint64_t check_attempt;
     uint64_t check_first;
@@ -33,6 +44,7 @@ struct sb_log_index {
     struct sb_log_group **groups; /* ordered by id */
     size_t count;
     size_t capacity;
+    uint64_t state_bytes; /* of the newest states, in all segments */
 };
 
 void sb_log_index_close(struct sb_log_index *index);
@@ -53,6 +65,12 @@ const struct sb_log_place *sb_log_group_place(const struct sb_log_group *group, 
  */
 int sb_log_group_put(struct sb_log_index *index, struct sb_log_group *group, uint64_t first, uint64_t entry_index,
                      const struct sb_log_place *place);
+/* Room for a state of `size` bytes; the one there is stays. Errors: WIRE_E_NOMEM. */
+int sb_log_group_reserve_state(struct sb_log_group *group, size_t size);
+/* The newest state of the group, in `segment`; the bytes may be those that the group has. Errors: WIRE_E_NOMEM (not
+ * after sb_log_group_reserve_state). */
+int sb_log_group_put_state(struct sb_log_index *index, struct sb_log_group *group, uint64_t term,
+                           struct wire_span state, uint32_t segment);
 /* Nothing <= entry_index is live any more; beyond the last index this moves the group's position. entry_index <
  * UINT64_MAX. */
 void sb_log_group_truncate_prefix(struct sb_log_index *index, struct sb_log_group *group, uint64_t entry_index);

@@ -2,7 +2,8 @@
  * See sb_log_recover.h.
  *
  * Happy path: list, sort, and for each segment: read it whole, check the header page against name, identity and the
- * segment before it, walk the batches into the index. In the last segment the walk ends at the tail: batches that no
+ * segment before it, walk the batches into the index, in log order, so that a group's last state is its newest. In the
+ * last segment the walk ends at the tail: batches that no
  * later one knew as synced are written again (after a process crash they may stand in the page cache alone, and after a
  * failed fsync the kernel would call them clean), stale headers behind are zeroed, both are synced.
  *
@@ -187,6 +188,24 @@ static int open_segment(struct recovery *r, uint32_t sequence)
     return WIRE_OK;
 }
 
+static int index_record(struct recovery *r, const struct sb_log_record *record)
+{
+    struct sb_log_place place = {.term = record->entry.term,
+                                 .offset = record->offset,
+                                 .segment = (uint32_t) r->walk.segment,
+                                 .size = (uint32_t) record->entry.payload.size};
+    struct sb_log_group *group = sb_log_index_get(r->index, record->entry.group);
+    int status = WIRE_E_NOMEM;
+
+    if (group && record->entry.index == 0)
+        status = sb_log_group_put_state(r->index, group, place.term, record->entry.payload, place.segment);
+    else if (group)
+        status = sb_log_group_put(r->index, group, record->first, record->entry.index, &place);
+    if (status == WIRE_E_NOMEM)
+        return no_memory(r);
+    return status == WIRE_OK ? WIRE_OK : corrupt(r, record->offset, "the entry leaves a gap in its group");
+}
+
 static int index_batch(struct recovery *r, const struct sb_log_batch *batch)
 {
     struct sb_log_record record;
@@ -195,19 +214,9 @@ static int index_batch(struct recovery *r, const struct sb_log_batch *batch)
     int status;
 
     while ((status = sb_log_batch_next(batch, &position, &record)) == WIRE_OK) {
-        struct sb_log_place place = {.term = record.entry.term,
-                                     .offset = record.offset,
-                                     .segment = (uint32_t) r->walk.segment,
-                                     .size = (uint32_t) record.entry.payload.size};
-        struct sb_log_group *group = sb_log_index_get(r->index, record.entry.group);
-
-        if (!group)
-            return no_memory(r);
-        status = sb_log_group_put(r->index, group, record.first, record.entry.index, &place);
-        if (status == WIRE_E_NOMEM)
-            return no_memory(r);
+        status = index_record(r, &record);
         if (status != WIRE_OK)
-            return corrupt(r, record.offset, "the entry leaves a gap in its group");
+            return status;
         count++;
     }
     return status == WIRE_E_NOT_FOUND && count == batch->count

@@ -120,6 +120,8 @@ static int record_parse(const uint8_t *data, size_t size, struct sb_log_record *
     wire_read_bytes(&r, r.failed ? 0 : sb_log_record_size(payload_size) - SB_LOG_ENTRY_HEADER - payload_size);
     if (r.failed)
         return WIRE_E_SHORT_INPUT;
+    if (out->entry.index == 0)
+        return out->first == 0 && payload_size <= SB_LOG_STATE_MAX ? WIRE_OK : WIRE_E_BAD_FORMAT;
     if (out->first == 0 || out->first > out->entry.index || out->entry.index == UINT64_MAX)
         return WIRE_E_BAD_FORMAT;
     return WIRE_OK;

@@ -15,6 +15,7 @@
  * entries                48  u32 checksum field of the batch before this    52  u32 0 56  entries entry 0  u32 checksum
  * of the bytes 4..39 and the payload                                     4  u32 payload size 8  u64 group 16  u64 index
  * 24  u64 term    32  u64 first live index of the group when this was written 40  payload, zeroes up to a multiple of 8
+ *   A state is an entry with index 0 and first live index 0.
  *
  * Every checksum of a batch is seeded with identity, segment and offset, so stale bytes of another segment, another
  * place or another log are never valid; batches are chained by their checksums, so a batch is valid only behind the one
@@ -55,7 +56,7 @@ struct sb_log_spot {
 
 struct sb_log_record {
     struct sb_log_entry entry;
-    uint64_t first;  /* of the group, when the entry was written; <= entry.index */
+    uint64_t first;  /* of the group, when the entry was written; 1 .. entry.index, of a state 0 */
     uint64_t offset; /* of the entry header in the segment */
 };
 

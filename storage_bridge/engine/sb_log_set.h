@@ -21,7 +21,8 @@
 
 struct sb_log_file {
     uint64_t size;
-    uint64_t live; /* entries that the index points to */
+    uint64_t live;        /* entries that the index points to */
+    uint64_t state_bytes; /* of the states here that are the newest of their groups, with their headers */
     int handle;
     uint32_t sequence;
     uint32_t pins; /* readers at work */

@@ -1,12 +1,13 @@
 /*
  * The log store under power loss, process loss and failing disks, by seed.
  *
- * A run appends batches to a few groups (growing, replacing suffixes, jumping ahead behind a truncated prefix), syncs
- * now and then, truncates prefixes, lets operations fail, and again and again loses power or the process and opens the
- * log anew. After each opening the log must hold the state after exactly the first k of the batches appended so far,
- * where k is at least the last batch whose sync returned WIRE_OK: synced batches whole, entries equal in order and
- * bytes, nothing that was not appended, unsynced batches lost from the end only. What an opening showed counts as
- * synced from then on.
+ * A run appends batches to a few groups (growing, replacing suffixes, jumping ahead behind a truncated prefix, some
+ * with new states of groups, among them groups that have nothing else), syncs now and then, truncates prefixes, lets
+ * operations fail, and again and again loses power or the process and opens the log anew. After each opening the log
+ * must hold what there was after exactly the first k of the batches appended so far, where k is at least the last batch
+ * whose sync returned WIRE_OK: synced batches whole, entries equal in order and bytes, the newest state of every group,
+ * nothing that was not appended, unsynced batches lost from the end only. What an opening showed counts as synced from
+ * then on.
  *
  * sim_log [first seed [last seed]]   default 1 200; prints the seed and the reason of a failure, exit 1.
  * Each run of the program also lets the simulated disk lie about sync_file and about sync_directory: a test that did
@@ -19,15 +20,18 @@
 #include "sb_log.h"
 #include "sim_files.h"
 
-#define GROUPS 4
+#define GROUPS 4       /* with entries and states */
+#define STATE_GROUPS 7 /* with states, the first GROUPS included */
 #define INDEX_MAX 4096
 #define BATCH_ENTRIES_MAX 6
 #define STEPS 400
 #define LIE_SEEDS 20
 #define IDENTITY 77
 
-/* What a group must hold: ids[i] is the entry at index i. Indexes low .. last are filled; last == 0: none. */
+/* What a group must hold: ids[i] is the entry at index i. Indexes low .. last are filled; last == 0: none. state_id is
+ * its newest state; 0: none. */
 struct group_state {
+    uint64_t state_id;
     uint64_t low;
     uint64_t last;
     uint64_t ids[INDEX_MAX];
@@ -36,7 +40,7 @@ struct group_state {
 struct model_entry {
     unsigned group;
     uint64_t first; /* live index when it was appended */
-    uint64_t index;
+    uint64_t index; /* 0: a state */
     uint64_t id;
 };
 
@@ -52,9 +56,9 @@ struct run {
     struct sb_log_options options;
     struct sb_log *log;
     struct sb_fault fault;
-    struct group_state base[GROUPS];  /* after the last opening */
-    struct group_state state[GROUPS]; /* scratch: base and the first k batches */
-    struct model_batch *batches;      /* appended since */
+    struct group_state base[STATE_GROUPS];  /* after the last opening */
+    struct group_state state[STATE_GROUPS]; /* scratch: base and the first k batches */
+    struct model_batch *batches;            /* appended since */
     size_t batch_count;
     size_t synced_count;
     bool last_unknown;      /* the last batch failed: it may be there or not */
@@ -79,12 +83,15 @@ static void fail(struct run *run, const char *format, ...)
     va_end(arguments);
 }
 
-/* An entry's payload follows from its id; most are small, some span sectors or outgrow a segment. */
-static size_t payload_of(uint64_t id, uint8_t *out)
+/* A payload follows from its id; most are small, some entries span sectors or outgrow a segment, some states are of the
+ * greatest size. */
+static size_t payload_of(uint64_t id, bool is_state, uint8_t *out)
 {
     struct sim_random random = sim_random_of(id);
     uint64_t kind = sim_random_below(&random, 40);
-    size_t size = (size_t) sim_random_below(&random, kind == 0 ? 12000 : kind < 8 ? 1500 : 80);
+    size_t most = kind == 0 ? 12000 : kind < 8 ? 1500 : 80;
+    size_t size = is_state && kind == 0 ? SB_LOG_STATE_MAX
+                                        : (size_t) sim_random_below(&random, is_state && most > 300 ? 300 : most);
 
     if (sim_random_one_in(&random, 8))
         memset(out, 0, size);
@@ -103,6 +110,10 @@ static uint64_t term_of(uint64_t id)
 
 static void state_apply(struct group_state *state, const struct model_entry *entry)
 {
+    if (entry->index == 0) {
+        state->state_id = entry->id;
+        return;
+    }
     if (state->last == 0 || entry->first > state->last + 1 || entry->index < state->low)
         state->low = entry->index;
     state->ids[entry->index] = entry->id;
@@ -122,7 +133,7 @@ static void state_after(struct run *run, size_t count)
 static bool entry_equal(struct run *run, unsigned group, uint64_t index, uint64_t id)
 {
     static uint8_t expected[16384];
-    size_t size = payload_of(id, expected);
+    size_t size = payload_of(id, false, expected);
     struct sb_buffer got = {0};
     uint64_t term = 0;
     int status = sb_log_read(run->log, group, index, &term, &got, &run->fault);
@@ -135,11 +146,28 @@ static bool entry_equal(struct run *run, unsigned group, uint64_t index, uint64_
     return equal;
 }
 
-/* Does the log hold run->state of this group, but for truncated entries, which may be there or not? */
+/* The newest state of the group, or that it has none. */
+static bool newest_equal(struct run *run, unsigned group)
+{
+    static uint8_t expected[16384];
+    uint64_t id = run->state[group].state_id;
+    size_t size = id > 0 ? payload_of(id, true, expected) : 0;
+    struct sb_buffer got = {0};
+    uint64_t term = 0;
+    int status = sb_log_state(run->log, group, &term, &got);
+    bool equal = id == 0 ? status == WIRE_E_NOT_FOUND
+                         : status == WIRE_OK && term == term_of(id) && got.size == size &&
+                               (size == 0 || memcmp(got.data, expected, size) == 0);
+
+    sb_buffer_close(&got);
+    return equal;
+}
+
+/* Does the log hold the entries of run->state of this group, but for truncated entries, which may be there or not? */
 static bool group_equal(struct run *run, unsigned group)
 {
     const struct group_state *state = &run->state[group];
-    uint64_t floor = run->floor[group];
+    uint64_t floor = group < GROUPS ? run->floor[group] : 0;
     uint64_t first;
     uint64_t last;
 
@@ -156,8 +184,8 @@ static bool group_equal(struct run *run, unsigned group)
 
 static bool log_equal(struct run *run)
 {
-    for (unsigned group = 0; group < GROUPS; group++)
-        if (!group_equal(run, group))
+    for (unsigned group = 0; group < STATE_GROUPS; group++)
+        if (!newest_equal(run, group) || !group_equal(run, group))
             return false;
     return true;
 }
@@ -260,6 +288,14 @@ static void lose(struct run *run, bool power)
     open_log(run, least);
 }
 
+/* The groups at the end get a new state rarely, so that the old ones outlive many segments. */
+static struct model_entry next_state(struct run *run)
+{
+    unsigned below = sim_random_one_in(&run->random, 30) ? STATE_GROUPS : GROUPS - 1;
+
+    return (struct model_entry){.group = (unsigned) sim_random_below(&run->random, below), .id = run->next_id++};
+}
+
 static struct model_entry next_entry(struct run *run, struct group_state *planned)
 {
     struct model_entry entry = {.group = (unsigned) sim_random_below(&run->random, GROUPS), .id = run->next_id++};
@@ -283,7 +319,7 @@ static struct model_batch plan_batch(struct run *run)
     for (unsigned group = 0; group < GROUPS; group++)
         sb_log_bounds(run->log, group, &planned[group].low, &planned[group].last);
     for (size_t i = 0; i < batch.count; i++)
-        batch.entries[i] = next_entry(run, planned);
+        batch.entries[i] = sim_random_one_in(&run->random, 6) ? next_state(run) : next_entry(run, planned);
     return batch;
 }
 
@@ -295,10 +331,11 @@ static int append_planned(struct run *run, const struct model_batch *batch)
     for (size_t i = 0; i < batch->count; i++) {
         const struct model_entry *entry = &batch->entries[i];
 
-        entries[i] = (struct sb_log_entry){.group = entry->group,
-                                           .index = entry->index,
-                                           .term = term_of(entry->id),
-                                           .payload = {payloads[i], payload_of(entry->id, payloads[i])}};
+        entries[i] =
+            (struct sb_log_entry){.group = entry->group,
+                                  .index = entry->index,
+                                  .term = term_of(entry->id),
+                                  .payload = {payloads[i], payload_of(entry->id, entry->index == 0, payloads[i])}};
     }
     return sb_log_append(run->log, entries, batch->count, &run->fault);
 }

@@ -124,12 +124,32 @@ static void test_record_hostile(void **state)
     record.first = 0;
     sb_log_record_encode(&record, spot, bytes);
     assert_int_equal(sb_log_record_decode(bytes, 48, spot, &out), WIRE_E_BAD_FORMAT);
+    record.entry.index = 0; /* a state */
+    sb_log_record_encode(&record, spot, bytes);
+    assert_int_equal(sb_log_record_decode(bytes, 48, spot, &out), WIRE_OK);
     record.first = 1;
+    sb_log_record_encode(&record, spot, bytes);
+    assert_int_equal(sb_log_record_decode(bytes, 48, spot, &out), WIRE_E_BAD_FORMAT);
     record.entry.index = UINT64_MAX;
     sb_log_record_encode(&record, spot, bytes);
     assert_int_equal(sb_log_record_decode(bytes, 48, spot, &out), WIRE_E_BAD_FORMAT);
     memset(bytes + 4, 0xff, 4);
     assert_int_equal(sb_log_record_decode(bytes, 48, spot, &out), WIRE_E_BAD_FORMAT);
+}
+
+static void test_record_of_largest_state(void **state)
+{
+    static const uint8_t zeroes[SB_LOG_STATE_MAX + 1];
+    uint8_t bytes[SB_LOG_ENTRY_HEADER + SB_LOG_STATE_MAX + SB_LOG_ALIGN];
+    struct sb_log_record record = {.entry = {.group = 1, .payload = {zeroes, SB_LOG_STATE_MAX}}};
+    struct sb_log_record out;
+
+    (void) state;
+    sb_log_record_encode(&record, spot, bytes);
+    assert_int_equal(sb_log_record_decode(bytes, sizeof(bytes), spot, &out), WIRE_OK);
+    record.entry.payload.size++;
+    sb_log_record_encode(&record, spot, bytes);
+    assert_int_equal(sb_log_record_decode(bytes, sizeof(bytes), spot, &out), WIRE_E_BAD_FORMAT);
 }
 
 static struct sb_log_walk walk_over(const uint8_t *data, uint64_t size)
@@ -300,9 +320,16 @@ static void test_batch_hostile(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_header),          cmocka_unit_test(test_record), cmocka_unit_test(test_record_elsewhere),
-        cmocka_unit_test(test_record_hostile),  cmocka_unit_test(test_walk),   cmocka_unit_test(test_walk_short),
-        cmocka_unit_test(test_walk_unexpected), cmocka_unit_test(test_tail),   cmocka_unit_test(test_batch_hostile),
+        cmocka_unit_test(test_header),
+        cmocka_unit_test(test_record),
+        cmocka_unit_test(test_record_elsewhere),
+        cmocka_unit_test(test_record_hostile),
+        cmocka_unit_test(test_walk),
+        cmocka_unit_test(test_walk_short),
+        cmocka_unit_test(test_walk_unexpected),
+        cmocka_unit_test(test_tail),
+        cmocka_unit_test(test_batch_hostile),
+        cmocka_unit_test(test_record_of_largest_state),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
