@@ -7,7 +7,7 @@
  * instead of a version; its decision changes the table of transactions only; SETTLE then rewrites the stamps one by
  * one. No entry names a key twice.
  */
-#include "sb_shard_internal.h"
+#include "sb_partition_internal.h"
 
 #include "sb_history.h"
 #include "wire_key.h"
@@ -23,7 +23,7 @@ struct pending_change {
 };
 
 struct batch {
-    struct sb_shard *shard;
+    struct sb_partition *partition;
     const struct wire_entry *entry;
     struct wire_span found; /* of the PUTs and DELETEs from the next one on */
     uint64_t unneeded;
@@ -83,7 +83,7 @@ static int add_history(struct batch *batch, struct wire_span key, struct wire_sp
 
 static int damaged(struct batch *batch, const char *what)
 {
-    return sb_fault_set(batch->shard->fault, WIRE_E_CORRUPT, "log entry %llu cannot be applied: %s",
+    return sb_fault_set(batch->partition->fault, WIRE_E_CORRUPT, "log entry %llu cannot be applied: %s",
                         (unsigned long long) batch->entry->index, what);
 }
 
@@ -92,7 +92,8 @@ static int supersede_before_aborted(struct batch *batch, struct wire_span key, u
 {
     struct sb_buffer image = {0};
     uint64_t version;
-    int status = sb_history_find_superseded(batch->shard->store, key, aborted, &image, &version, batch->shard->fault);
+    int status =
+        sb_history_find_superseded(batch->partition->store, key, aborted, &image, &version, batch->partition->fault);
 
     if (status == WIRE_OK)
         status = add_history(batch, key, sb_buffer_span(&image), version, stamp);
@@ -118,7 +119,7 @@ static enum sb_found next_found(struct batch *batch)
 /* Move what lies under `key` to the history, superseded by `stamp`. *present: SB_ITEMS has something under the key. */
 static int supersede(struct batch *batch, struct wire_span key, uint64_t stamp, bool *present)
 {
-    struct sb_shard *shard = batch->shard;
+    struct sb_partition *partition = batch->partition;
     bool unneeded = stamp <= batch->unneeded; /* no intent's stamp is */
     enum sb_found known = next_found(batch);
     enum sb_transaction_state state;
@@ -130,7 +131,7 @@ static int supersede(struct batch *batch, struct wire_span key, uint64_t stamp, 
     *present = known == SB_FOUND_FINAL;
     if (known == SB_FOUND_NOTHING || (known == SB_FOUND_FINAL && unneeded))
         return WIRE_OK;
-    status = shard->store->get(shard->store->self, SB_ITEMS, key, SB_TIER_ALL, &value, shard->fault);
+    status = partition->store->get(partition->store->self, SB_ITEMS, key, SB_TIER_ALL, &value, partition->fault);
     *present = status == WIRE_OK;
     if (status != WIRE_OK)
         return status == WIRE_E_NOT_FOUND ? WIRE_OK : status;
@@ -138,7 +139,7 @@ static int supersede(struct batch *batch, struct wire_span key, uint64_t stamp, 
         status = damaged(batch, "the item it replaces is malformed");
     else {
         found = wire_item_version(value.bytes.data);
-        version = sb_transactions_version(shard->applied_transactions, found, &state);
+        version = sb_transactions_version(partition->applied_transactions, found, &state);
         if (found == stamp)
             status = WIRE_OK; /* the transaction rewrites its own intent */
         else if (state == SB_TRANSACTION_ABORTED)
@@ -148,7 +149,7 @@ static int supersede(struct batch *batch, struct wire_span key, uint64_t stamp, 
         else if (!unneeded && !(value.bytes.data[1] & WIRE_ITEM_DELETED) && version != stamp)
             status = add_history(batch, key, value.bytes, version, stamp);
     }
-    shard->store->release(shard->store->self, &value);
+    partition->store->release(partition->store->self, &value);
     return status;
 }
 
@@ -189,7 +190,7 @@ static int apply_write(struct batch *batch, const struct wire_effect *effect)
         return damaged(batch, "a key has a wrong size");
     if (effect->kind == WIRE_EFFECT_PUT && effect->item.size < WIRE_ITEM_HEADER_SIZE)
         return damaged(batch, "an item is malformed");
-    batch->shard->user_bytes += effect->key.size + effect->item.size;
+    batch->partition->user_bytes += effect->key.size + effect->item.size;
     status = supersede(batch, effect->key, stamp, &present);
     if (status == WIRE_OK && transaction)
         status = note_intent(batch, effect->key);
@@ -206,12 +207,12 @@ static int save_transaction(struct batch *batch, const struct sb_transaction *tr
 {
     uint8_t record[SB_TRANSACTION_RECORD_SIZE];
     struct sb_meta_key key;
-    int status = sb_transactions_put(batch->shard->applied_transactions, transaction);
+    int status = sb_transactions_put(batch->partition->applied_transactions, transaction);
 
     sb_transaction_encode(transaction, record);
     if (status != WIRE_OK)
         return status;
-    return add(batch, SB_PUT, SB_ITEMS, sb_meta_key_transaction(&key, transaction->id),
+    return add(batch, SB_PUT, SB_ITEMS, sb_meta_key_transaction(&key, batch->partition->options.group, transaction->id),
                (struct wire_span){record, sizeof(record)});
 }
 
@@ -219,7 +220,7 @@ static int apply_decision(struct batch *batch, const struct wire_effect *effect)
 {
     struct sb_transaction transaction;
 
-    if (sb_transactions_get(batch->shard->applied_transactions, effect->number, &transaction) != WIRE_OK)
+    if (sb_transactions_get(batch->partition->applied_transactions, effect->number, &transaction) != WIRE_OK)
         return damaged(batch, "it decides an unknown transaction");
     switch (effect->kind) {
     case WIRE_EFFECT_PREPARE:
@@ -240,7 +241,7 @@ static int apply_decision(struct batch *batch, const struct wire_effect *effect)
 /* Stamp or undo one intent, and close the interval of the image it superseded. */
 static int apply_settle(struct batch *batch, const struct wire_effect *effect)
 {
-    struct sb_shard *shard = batch->shard;
+    struct sb_partition *partition = batch->partition;
     struct sb_transaction transaction;
     struct sb_buffer image = {0};
     struct sb_history_key history_key;
@@ -252,17 +253,19 @@ static int apply_settle(struct batch *batch, const struct wire_effect *effect)
     int had_image;
     int status;
 
-    if (sb_transactions_get(shard->applied_transactions, effect->number, &transaction) != WIRE_OK)
+    if (sb_transactions_get(partition->applied_transactions, effect->number, &transaction) != WIRE_OK)
         return damaged(batch, "it settles an unknown transaction");
     if (transaction.state < SB_TRANSACTION_COMMITTED)
         return damaged(batch, "it settles an undecided transaction");
     committed = transaction.state == SB_TRANSACTION_COMMITTED;
-    status = shard->store->get(shard->store->self, SB_ITEMS, effect->key, SB_TIER_ALL, &value, shard->fault);
+    status =
+        partition->store->get(partition->store->self, SB_ITEMS, effect->key, SB_TIER_ALL, &value, partition->fault);
     if (status != WIRE_OK && status != WIRE_E_NOT_FOUND)
         return status;
     ours = status == WIRE_OK && value.bytes.size >= WIRE_ITEM_HEADER_SIZE &&
            wire_item_version(value.bytes.data) == transaction.id;
-    had_image = sb_history_find_superseded(shard->store, effect->key, transaction.id, &image, &version, shard->fault);
+    had_image =
+        sb_history_find_superseded(partition->store, effect->key, transaction.id, &image, &version, partition->fault);
     status = had_image == WIRE_OK || had_image == WIRE_E_NOT_FOUND ? WIRE_OK : had_image;
     if (status == WIRE_OK && ours) {
         if (committed && !(value.bytes.data[1] & WIRE_ITEM_DELETED))
@@ -279,7 +282,7 @@ static int apply_settle(struct batch *batch, const struct wire_effect *effect)
             status = add(batch, SB_DELETE, SB_HISTORY, sb_history_key(&history_key, effect->key, version), none);
     }
     if (value.pin || value.bytes.data)
-        shard->store->release(shard->store->self, &value);
+        partition->store->release(partition->store->self, &value);
     sb_buffer_close(&image);
     return status;
 }
@@ -291,12 +294,14 @@ static int apply_forget(struct batch *batch, uint64_t id)
     struct sb_meta_key key;
     int status = WIRE_OK;
 
-    if (sb_transactions_get(batch->shard->applied_transactions, id, &transaction) != WIRE_OK)
+    if (sb_transactions_get(batch->partition->applied_transactions, id, &transaction) != WIRE_OK)
         return damaged(batch, "it forgets an unknown transaction");
     for (uint64_t i = 0; i < transaction.list_count && status == WIRE_OK; i++)
-        status = add(batch, SB_DELETE, SB_ITEMS, sb_meta_key_intents(&key, id, i), none);
+        status =
+            add(batch, SB_DELETE, SB_ITEMS, sb_meta_key_intents(&key, batch->partition->options.group, id, i), none);
     if (status == WIRE_OK)
-        status = add(batch, SB_DELETE, SB_ITEMS, sb_meta_key_transaction(&key, id), none);
+        status =
+            add(batch, SB_DELETE, SB_ITEMS, sb_meta_key_transaction(&key, batch->partition->options.group, id), none);
     return status;
 }
 
@@ -319,7 +324,7 @@ static int drop_keys(struct batch *batch, uint64_t storage_id)
 
 static int apply_drop(struct batch *batch, uint64_t storage_id)
 {
-    struct sb_shard *shard = batch->shard;
+    struct sb_partition *partition = batch->partition;
     struct wire_span none = {NULL, 0};
     struct sb_meta_key key;
     struct sb_meta_key relation;
@@ -329,24 +334,26 @@ static int apply_drop(struct batch *batch, uint64_t storage_id)
 
     if (storage_id == 0)
         return damaged(batch, "it drops the group's own range");
-    status = shard->store->get(shard->store->self, SB_ITEMS, sb_meta_key_storage(&key, storage_id), SB_TIER_ALL, &value,
-                               shard->fault);
+    status = partition->store->get(partition->store->self, SB_ITEMS,
+                                   sb_meta_key_storage(&key, partition->options.group, storage_id), SB_TIER_ALL, &value,
+                                   partition->fault);
     if (status == WIRE_E_NOT_FOUND)
         return drop_keys(batch, storage_id);
     if (status != WIRE_OK)
         return status;
-    status = sb_meta_lookup(shard->store, value.bytes, &mapped, shard->fault);
+    status = sb_meta_lookup(partition->store, value.bytes, &mapped, partition->fault);
     if (status == WIRE_OK && mapped == storage_id)
-        status = add(batch, SB_DELETE, SB_ITEMS, sb_meta_key_relation(&relation, value.bytes), none);
-    shard->store->release(shard->store->self, &value);
+        status = add(batch, SB_DELETE, SB_ITEMS, sb_meta_key_relation(&relation, partition->options.group, value.bytes),
+                     none);
+    partition->store->release(partition->store->self, &value);
     if (status == WIRE_OK)
-        status = add(batch, SB_DELETE, SB_ITEMS, sb_meta_key_storage(&key, storage_id), none);
+        status = add(batch, SB_DELETE, SB_ITEMS, sb_meta_key_storage(&key, partition->options.group, storage_id), none);
     return status == WIRE_OK ? drop_keys(batch, storage_id) : status;
 }
 
 static int apply_storage(struct batch *batch, const struct wire_effect *effect)
 {
-    struct sb_shard *shard = batch->shard;
+    struct sb_partition *partition = batch->partition;
     uint8_t id[8];
     struct wire_writer w = wire_writer_of(id, sizeof(id));
     struct wire_span none = {NULL, 0};
@@ -356,26 +363,42 @@ static int apply_storage(struct batch *batch, const struct wire_effect *effect)
 
     if (effect->key.size == 0 || effect->key.size > SB_IDENTITY_MAX || effect->number == 0)
         return damaged(batch, "it maps a malformed relation");
-    status = sb_meta_lookup(shard->store, effect->key, &old, shard->fault);
+    status = sb_meta_lookup(partition->store, effect->key, &old, partition->fault);
     if (status == WIRE_OK && old != 0) {
-        status = add(batch, SB_DELETE, SB_ITEMS, sb_meta_key_storage(&key, old), none);
+        status = add(batch, SB_DELETE, SB_ITEMS, sb_meta_key_storage(&key, partition->options.group, old), none);
         if (status == WIRE_OK)
             status = drop_keys(batch, old);
     }
     wire_write_u64(&w, effect->number);
     if (status == WIRE_OK)
-        status =
-            add(batch, SB_PUT, SB_ITEMS, sb_meta_key_relation(&key, effect->key), (struct wire_span){id, sizeof(id)});
+        status = add(batch, SB_PUT, SB_ITEMS, sb_meta_key_relation(&key, partition->options.group, effect->key),
+                     (struct wire_span){id, sizeof(id)});
     if (status == WIRE_OK)
-        status = add(batch, SB_PUT, SB_ITEMS, sb_meta_key_storage(&key, effect->number), effect->key);
-    if (shard->applied.next_storage_id <= effect->number)
-        shard->applied.next_storage_id = effect->number + 1;
+        status = add(batch, SB_PUT, SB_ITEMS, sb_meta_key_storage(&key, partition->options.group, effect->number),
+                     effect->key);
+    if (partition->applied.next_storage_id <= effect->number)
+        partition->applied.next_storage_id = effect->number + 1;
     return status;
+}
+
+static int apply_configuration(struct batch *batch, struct wire_span configuration)
+{
+    uint8_t bytes[8 + WIRE_CONFIGURATION_SIZE_MAX];
+    struct wire_writer w = wire_writer_of(bytes, sizeof(bytes));
+    struct sb_meta_key key;
+
+    wire_write_u64(&w, batch->entry->index);
+    wire_write_bytes(&w, configuration.data, configuration.size);
+    if (w.failed || wire_configuration_open(configuration, &batch->partition->configuration) != WIRE_OK)
+        return damaged(batch, "its members are malformed");
+    batch->partition->configured_index = batch->entry->index;
+    return add(batch, SB_PUT, SB_ITEMS, sb_meta_key_configuration(&key, batch->partition->options.group),
+               (struct wire_span){bytes, w.size});
 }
 
 static int apply_effect(struct batch *batch, const struct wire_effect *effect)
 {
-    struct sb_shard *shard = batch->shard;
+    struct sb_partition *partition = batch->partition;
     struct sb_transaction begun = {.id = effect->number, .state = SB_TRANSACTION_PENDING, .owner = effect->argument};
 
     switch (effect->kind) {
@@ -389,8 +412,8 @@ static int apply_effect(struct batch *batch, const struct wire_effect *effect)
     case WIRE_EFFECT_BEGIN:
         if (!wire_version_is_transaction(effect->number))
             return damaged(batch, "it begins a malformed transaction");
-        if (shard->applied.next_transaction <= (effect->number & ~WIRE_TRANSACTION_BIT))
-            shard->applied.next_transaction = (effect->number & ~WIRE_TRANSACTION_BIT) + 1;
+        if (partition->applied.next_transaction <= (effect->number & ~WIRE_TRANSACTION_BIT))
+            partition->applied.next_transaction = (effect->number & ~WIRE_TRANSACTION_BIT) + 1;
         return save_transaction(batch, &begun);
     case WIRE_EFFECT_PREPARE:
     case WIRE_EFFECT_COMMIT:
@@ -401,9 +424,11 @@ static int apply_effect(struct batch *batch, const struct wire_effect *effect)
     case WIRE_EFFECT_FORGET:
         return apply_forget(batch, effect->number);
     case WIRE_EFFECT_HORIZON:
-        if (effect->number > shard->applied.horizon)
-            shard->applied.horizon = effect->number;
+        if (effect->number > partition->applied.horizon)
+            partition->applied.horizon = effect->number;
         return WIRE_OK;
+    case WIRE_EFFECT_CONFIGURATION:
+        return apply_configuration(batch, effect->key);
     }
     return damaged(batch, "an effect is unknown");
 }
@@ -417,9 +442,10 @@ static int save_intents(struct batch *batch)
 
     if (batch->intent_count == 0)
         return WIRE_OK;
-    if (sb_transactions_get(batch->shard->applied_transactions, batch->entry->transaction, &transaction) != WIRE_OK)
+    if (sb_transactions_get(batch->partition->applied_transactions, batch->entry->transaction, &transaction) != WIRE_OK)
         return damaged(batch, "its intents belong to an unknown transaction");
-    status = add(batch, SB_PUT, SB_ITEMS, sb_meta_key_intents(&key, transaction.id, transaction.list_count),
+    status = add(batch, SB_PUT, SB_ITEMS,
+                 sb_meta_key_intents(&key, batch->partition->options.group, transaction.id, transaction.list_count),
                  sb_buffer_span(&batch->intents));
     transaction.list_count++;
     transaction.key_count += batch->intent_count;
@@ -428,7 +454,7 @@ static int save_intents(struct batch *batch)
 
 static int write_batch(struct batch *batch)
 {
-    struct sb_shard *shard = batch->shard;
+    struct sb_partition *partition = batch->partition;
     size_t count = batch->changes.size / sizeof(struct pending_change);
     const struct pending_change *pending = (const struct pending_change *) batch->changes.data;
     struct sb_change *changes = sb_alloc(count * sizeof(*changes));
@@ -442,31 +468,31 @@ static int write_batch(struct batch *batch)
         changes[i].key = (struct wire_span){batch->bytes.data + pending[i].key_at, pending[i].key_size};
         changes[i].value = (struct wire_span){batch->bytes.data + pending[i].value_at, pending[i].value_size};
     }
-    status = shard->store->write(shard->store->self, changes, count, shard->fault);
+    status = partition->store->write(partition->store->self, changes, count, partition->fault);
     sb_free(changes);
     return status;
 }
 
 /* After the batch is in the store: what no longer exists for readers either. */
-static void forget_applied(struct sb_shard *shard, const struct wire_entry *entry)
+static void forget_applied(struct sb_partition *partition, const struct wire_entry *entry)
 {
     struct wire_entry again = *entry;
     struct wire_effect effect;
 
     while (wire_entry_next(&again, &effect) == WIRE_OK) {
         if (effect.kind == WIRE_EFFECT_FORGET) {
-            sb_transactions_remove(shard->applied_transactions, effect.number);
-            sb_transactions_remove(shard->evaluated_transactions, effect.number);
+            sb_transactions_remove(partition->applied_transactions, effect.number);
+            sb_transactions_remove(partition->evaluated_transactions, effect.number);
         } else if (effect.kind == WIRE_EFFECT_PUT || effect.kind == WIRE_EFFECT_DELETE)
-            sb_overlay_applied(&shard->overlay, effect.key, entry->index);
+            sb_overlay_applied(&partition->overlay, effect.key, entry->index);
         else if (effect.kind == WIRE_EFFECT_HORIZON)
-            shard->store->set_horizon(shard->store->self, shard->applied.horizon);
+            partition->store->set_horizon(partition->store->self, partition->applied.horizon);
     }
 }
 
-int sb_apply(struct sb_shard *shard, const struct wire_entry *entry, struct wire_span found, uint64_t unneeded)
+int sb_apply(struct sb_partition *partition, const struct wire_entry *entry, struct wire_span found, uint64_t unneeded)
 {
-    struct batch batch = {.shard = shard, .entry = entry, .found = found, .unneeded = unneeded};
+    struct batch batch = {.partition = partition, .entry = entry, .found = found, .unneeded = unneeded};
     struct wire_entry walk = *entry;
     struct wire_effect effect;
     struct sb_meta_key key;
@@ -474,22 +500,23 @@ int sb_apply(struct sb_shard *shard, const struct wire_entry *entry, struct wire
     int status = WIRE_OK;
     int next;
 
-    if (entry->index != shard->applied.index + 1)
+    if (entry->index != partition->applied.index + 1)
         return damaged(&batch, "it does not follow the last one");
     while (status == WIRE_OK && (next = wire_entry_next(&walk, &effect)) != WIRE_E_NOT_FOUND)
         status = next == WIRE_OK ? apply_effect(&batch, &effect) : damaged(&batch, "an effect is malformed");
     if (status == WIRE_OK)
         status = save_intents(&batch);
-    shard->applied.index = entry->index;
-    shard->applied.term = entry->term;
-    shard->applied.version = entry->version;
-    sb_applied_encode(&shard->applied, applied);
+    partition->applied.index = entry->index;
+    partition->applied.term = entry->term;
+    partition->applied.version = entry->version;
+    sb_applied_encode(&partition->applied, applied);
     if (status == WIRE_OK)
-        status = add(&batch, SB_PUT, SB_ITEMS, sb_meta_key_applied(&key), (struct wire_span){applied, sizeof(applied)});
+        status = add(&batch, SB_PUT, SB_ITEMS, sb_meta_key_applied(&key, partition->options.group),
+                     (struct wire_span){applied, sizeof(applied)});
     if (status == WIRE_OK)
         status = write_batch(&batch);
     if (status == WIRE_OK)
-        forget_applied(shard, entry);
+        forget_applied(partition, entry);
     sb_buffer_close(&batch.bytes);
     sb_buffer_close(&batch.changes);
     sb_buffer_close(&batch.intents);

@@ -6,7 +6,7 @@
  * state is about to change in a way that only applying can settle, the request is parked and judged again later); then
  * it is evaluated without a further wait, so that it happens at one moment: all of it or, refused, nothing.
  */
-#include "sb_shard_internal.h"
+#include "sb_partition_internal.h"
 
 #include "sb_history.h"
 #include "wire_eval.h"
@@ -16,28 +16,28 @@
 #define OPERATION_SIZE_MIN 16 /* kind, flags, four lengths, a key */
 
 /* An intent: what it stands for. Errors: WIRE_E_WOULD_BLOCK: wait for *depends to be applied. */
-static int judge_intent(struct sb_shard *shard, const struct wire_request *request, struct wire_span key,
+static int judge_intent(struct sb_partition *partition, const struct wire_request *request, struct wire_span key,
                         uint64_t stamp, bool deleted, bool in_flight, struct sb_current *out)
 {
     struct sb_transaction transaction;
     int status;
 
-    if (sb_transactions_get(shard->evaluated_transactions, stamp, &transaction) != WIRE_OK)
-        return sb_fault_set(shard->fault, WIRE_E_CORRUPT, "an intent belongs to no transaction");
+    if (sb_transactions_get(partition->evaluated_transactions, stamp, &transaction) != WIRE_OK)
+        return sb_fault_set(partition->fault, WIRE_E_CORRUPT, "an intent belongs to no transaction");
     out->exists = !deleted;
     switch (transaction.state) {
     case SB_TRANSACTION_COMMITTED:
         out->version = transaction.version;
-        if (transaction.version > shard->applied.version)
-            out->depends = shard->last_index;
+        if (transaction.version > partition->applied.version)
+            out->depends = partition->last_index;
         return WIRE_OK;
     case SB_TRANSACTION_ABORTED:
         if (in_flight) {
-            out->depends = shard->last_index;
+            out->depends = partition->last_index;
             return WIRE_E_WOULD_BLOCK;
         }
         out->owned.size = 0;
-        status = sb_history_find_superseded(shard->store, key, stamp, &out->owned, &out->version, shard->fault);
+        status = sb_history_find_superseded(partition->store, key, stamp, &out->owned, &out->version, partition->fault);
         out->exists = status == WIRE_OK;
         out->item = sb_buffer_span(&out->owned);
         return status == WIRE_E_NOT_FOUND ? WIRE_OK : status;
@@ -52,10 +52,10 @@ static int judge_intent(struct sb_shard *shard, const struct wire_request *reque
     }
 }
 
-int sb_current_find(struct sb_shard *shard, const struct wire_request *request, struct wire_span key, enum sb_tier tier,
-                    struct sb_current *out)
+int sb_current_find(struct sb_partition *partition, const struct wire_request *request, struct wire_span key,
+                    enum sb_tier tier, struct sb_current *out)
 {
-    const struct sb_pending *pending = sb_overlay_find(&shard->overlay, key);
+    const struct sb_pending *pending = sb_overlay_find(&partition->overlay, key);
     struct sb_value value;
     uint64_t stamp;
     bool deleted;
@@ -68,11 +68,11 @@ int sb_current_find(struct sb_shard *shard, const struct wire_request *request, 
         out->version = pending->stamp;
         out->item = pending->item;
         if (wire_version_is_transaction(pending->stamp))
-            return judge_intent(shard, request, key, pending->stamp, pending->deleted, true, out);
+            return judge_intent(partition, request, key, pending->stamp, pending->deleted, true, out);
         out->found = pending->deleted ? SB_FOUND_NOTHING : SB_FOUND_FINAL;
         return WIRE_OK;
     }
-    status = shard->store->get(shard->store->self, SB_ITEMS, key, tier, &value, shard->fault);
+    status = partition->store->get(partition->store->self, SB_ITEMS, key, tier, &value, partition->fault);
     if (status == WIRE_E_NOT_FOUND) {
         out->found = SB_FOUND_NOTHING;
         return WIRE_OK;
@@ -82,7 +82,7 @@ int sb_current_find(struct sb_shard *shard, const struct wire_request *request, 
     status = value.bytes.size < WIRE_ITEM_HEADER_SIZE
                  ? WIRE_E_CORRUPT
                  : sb_buffer_append(&out->owned, value.bytes.data, value.bytes.size);
-    shard->store->release(shard->store->self, &value);
+    partition->store->release(partition->store->self, &value);
     if (status != WIRE_OK)
         return status;
     stamp = wire_item_version(out->owned.data);
@@ -91,7 +91,7 @@ int sb_current_find(struct sb_shard *shard, const struct wire_request *request, 
     out->version = stamp;
     out->item = sb_buffer_span(&out->owned);
     if (wire_version_is_transaction(stamp))
-        return judge_intent(shard, request, key, stamp, deleted, false, out);
+        return judge_intent(partition, request, key, stamp, deleted, false, out);
     out->found = deleted ? SB_FOUND_UNKNOWN : SB_FOUND_FINAL;
     return WIRE_OK;
 }
@@ -106,7 +106,7 @@ struct operation {
 };
 
 struct evaluation {
-    struct sb_shard *shard;
+    struct sb_partition *partition;
     const struct wire_request *request;
     uint64_t token;
     struct operation *operations;
@@ -188,7 +188,7 @@ static int gather(struct evaluation *e, struct sb_parked *parked, struct sb_park
 
     for (size_t i = 0; i < e->count; i++) {
         struct operation *operation = &e->operations[i];
-        int status = sb_current_find(e->shard, e->request, operation->op.key, tier, &operation->current);
+        int status = sb_current_find(e->partition, e->request, operation->op.key, tier, &operation->current);
 
         e->detail = (uint32_t) i;
         if (status == WIRE_E_WOULD_BLOCK) {
@@ -213,7 +213,7 @@ static int check_locks(struct evaluation *e)
 
     for (size_t i = 0; i < e->count; i++) {
         const struct operation *operation = &e->operations[i];
-        struct sb_lock *lock = sb_lock_find(&e->shard->overlay, operation->op.key);
+        struct sb_lock *lock = sb_lock_find(&e->partition->overlay, operation->op.key);
 
         e->detail = (uint32_t) i;
         if (operation->current.foreign) {
@@ -231,16 +231,17 @@ static int check_locks(struct evaluation *e)
         if (bare && lock)
             lock->found = SB_FOUND_UNKNOWN; /* it is about to change under its owner's own lock */
     }
-    if (e->shard->unwritten_release > e->depends)
-        e->depends = e->shard->unwritten_release;
+    if (e->partition->unwritten_release > e->depends)
+        e->depends = e->partition->unwritten_release;
     return WIRE_OK;
 }
 
 /* REPEATABLE READ: nobody else may have changed the key after the snapshot, by deleting it neither. */
 static int check_first_updater(struct evaluation *e, const struct operation *operation)
 {
-    struct sb_shard *shard = e->shard;
-    uint64_t horizon = shard->applied.horizon > shard->given_up ? shard->applied.horizon : shard->given_up;
+    struct sb_partition *partition = e->partition;
+    uint64_t horizon =
+        partition->applied.horizon > partition->given_up ? partition->applied.horizon : partition->given_up;
     struct sb_buffer image = {0};
     uint64_t version;
     int status;
@@ -251,8 +252,8 @@ static int check_first_updater(struct evaluation *e, const struct operation *ope
         return WIRE_E_SNAPSHOT_TOO_OLD; /* what tells of a deletion may be gone */
     if (operation->current.exists || operation->current.own)
         return WIRE_OK;
-    status = sb_history_find(shard->store, NULL, shard->applied_transactions, operation->op.key, e->request->snapshot,
-                             &image, &version, shard->fault);
+    status = sb_history_find(partition->store, NULL, partition->applied_transactions, operation->op.key,
+                             e->request->snapshot, &image, &version, partition->fault);
     sb_buffer_close(&image);
     if (status == WIRE_OK)
         return WIRE_E_CHANGED;
@@ -392,7 +393,7 @@ static int write_refusal(struct evaluation *e, int code)
 
 static int take_locks(struct evaluation *e)
 {
-    struct sb_overlay *overlay = &e->shard->overlay;
+    struct sb_overlay *overlay = &e->partition->overlay;
 
     for (size_t i = 0; i < e->count; i++) {
         struct sb_lock *lock = sb_lock_find(overlay, e->operations[i].op.key);
@@ -426,7 +427,7 @@ static int log_operations(struct evaluation *e, uint64_t *version)
     }
     if (!any)
         return WIRE_OK;
-    status = sb_draft_begin(e->shard, 0, &draft);
+    status = sb_draft_begin(e->partition, 0, &draft);
     for (size_t i = 0; i < e->count && status == WIRE_OK; i++) {
         const struct operation *operation = &e->operations[i];
         struct wire_effect effect = {.kind = operation->result_exists ? WIRE_EFFECT_PUT : WIRE_EFFECT_DELETE,
@@ -471,7 +472,7 @@ static int evaluate_write(struct evaluation *e, struct wire_span bytes, struct s
     if (status == WIRE_E_WOULD_BLOCK) {
         struct sb_parked *kept;
 
-        status = sb_park(e->shard, e->token, bytes, parked, &kept);
+        status = sb_park(e->partition, e->token, bytes, parked, &kept);
         if (status == WIRE_OK) {
             kept->keys = missing.keys;
             kept->key_count = missing.key_count;
@@ -492,16 +493,16 @@ static int evaluate_write(struct evaluation *e, struct wire_span bytes, struct s
         status = write_results(e);
     if (status == WIRE_OK)
         status = e->request->flags & WIRE_TRANSACTIONAL ? take_locks(e) : log_operations(e, &version);
-    if (!sb_breaks_shard(status) && status != WIRE_OK)
+    if (!sb_breaks_partition(status) && status != WIRE_OK)
         broken = write_refusal(e, status);
-    if (sb_breaks_shard(status) || broken != WIRE_OK)
+    if (sb_breaks_partition(status) || broken != WIRE_OK)
         return WIRE_E_NOMEM;
-    return sb_shard_reply(e->shard, e->token, WIRE_WRITE, status, status == WIRE_OK ? 0 : e->detail, version,
-                          sb_buffer_span(&e->body), e->depends);
+    return sb_partition_reply(e->partition, e->token, WIRE_WRITE, status, status == WIRE_OK ? 0 : e->detail, version,
+                              sb_buffer_span(&e->body), e->depends);
 }
 
 /* STORAGE and DROP: one effect, one entry. */
-static int evaluate_storage(struct sb_shard *shard, uint64_t token, const struct wire_request *request)
+static int evaluate_storage(struct sb_partition *partition, uint64_t token, const struct wire_request *request)
 {
     struct wire_reader body = request->body;
     struct wire_effect effect = {0};
@@ -523,10 +524,10 @@ static int evaluate_storage(struct sb_shard *shard, uint64_t token, const struct
                                             : effect.number == 0))
         status = WIRE_E_BAD_FORMAT;
     if (status != WIRE_OK)
-        return sb_shard_reply(shard, token, request->operation, status, 0, 0, (struct wire_span){NULL, 0}, 0);
+        return sb_partition_reply(partition, token, request->operation, status, 0, 0, (struct wire_span){NULL, 0}, 0);
     if (effect.kind == WIRE_EFFECT_STORAGE)
-        effect.number = shard->next_storage_id++;
-    status = sb_draft_begin(shard, 0, &draft);
+        effect.number = partition->next_storage_id++;
+    status = sb_draft_begin(partition, 0, &draft);
     if (status == WIRE_OK)
         status = sb_draft_add(&draft, &effect, SB_FOUND_UNKNOWN);
     if (status == WIRE_OK)
@@ -534,21 +535,21 @@ static int evaluate_storage(struct sb_shard *shard, uint64_t token, const struct
     if (status != WIRE_OK)
         return status;
     wire_write_u64(&w, effect.number);
-    return sb_shard_reply(shard, token, request->operation, WIRE_OK, 0, draft.header.version,
-                          effect.kind == WIRE_EFFECT_STORAGE ? (struct wire_span){bytes, w.size}
-                                                             : (struct wire_span){NULL, 0},
-                          draft.header.index);
+    return sb_partition_reply(partition, token, request->operation, WIRE_OK, 0, draft.header.version,
+                              effect.kind == WIRE_EFFECT_STORAGE ? (struct wire_span){bytes, w.size}
+                                                                 : (struct wire_span){NULL, 0},
+                              draft.header.index);
 }
 
-int sb_evaluate(struct sb_shard *shard, uint64_t token, struct wire_span bytes, struct sb_parked *parked)
+int sb_evaluate(struct sb_partition *partition, uint64_t token, struct wire_span bytes, struct sb_parked *parked)
 {
-    struct evaluation e = {.shard = shard, .token = token};
+    struct evaluation e = {.partition = partition, .token = token};
     struct wire_request request;
     int status = wire_request_open(bytes.data, bytes.size, &request);
 
-    shard->serial++;
+    partition->serial++;
     if (status != WIRE_OK)
-        return sb_shard_reply(shard, token, WIRE_WRITE, status, 0, 0, (struct wire_span){NULL, 0}, 0);
+        return sb_partition_reply(partition, token, WIRE_WRITE, status, 0, 0, (struct wire_span){NULL, 0}, 0);
     switch (request.operation) {
     case WIRE_WRITE:
         e.request = &request;
@@ -556,17 +557,18 @@ int sb_evaluate(struct sb_shard *shard, uint64_t token, struct wire_span bytes, 
         close_operations(&e);
         return status;
     case WIRE_COMMIT:
-        return sb_evaluate_commit(shard, token, &request);
+        return sb_evaluate_commit(partition, token, &request);
     case WIRE_SPILL:
-        return sb_evaluate_spill(shard, token, &request, bytes, parked);
+        return sb_evaluate_spill(partition, token, &request, bytes, parked);
     case WIRE_ABORT:
-        return sb_evaluate_abort(shard, token, &request);
+        return sb_evaluate_abort(partition, token, &request);
     case WIRE_DECIDE:
-        return sb_evaluate_decide(shard, token, &request);
+        return sb_evaluate_decide(partition, token, &request);
     case WIRE_STORAGE:
     case WIRE_DROP:
-        return evaluate_storage(shard, token, &request);
+        return evaluate_storage(partition, token, &request);
     default:
-        return sb_shard_reply(shard, token, request.operation, WIRE_E_BAD_FORMAT, 0, 0, (struct wire_span){NULL, 0}, 0);
+        return sb_partition_reply(partition, token, request.operation, WIRE_E_BAD_FORMAT, 0, 0,
+                                  (struct wire_span){NULL, 0}, 0);
     }
 }

@@ -67,6 +67,15 @@ static inline uint64_t sb_monotonic_ns(void)
     return (uint64_t) now.tv_sec * SB_NS_PER_S + (uint64_t) now.tv_nsec;
 }
 
+/* Runs through suspend and never goes back. */
+static inline uint64_t sb_boot_ms(void)
+{
+    struct timespec now;
+
+    (void) clock_gettime(CLOCK_BOOTTIME, &now);
+    return (uint64_t) now.tv_sec * 1000 + (uint64_t) now.tv_nsec / 1000000;
+}
+
 static inline uint64_t sb_wall_ms(void)
 {
     struct timespec now;

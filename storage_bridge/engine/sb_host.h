@@ -58,7 +58,7 @@ struct sb_fetch_list {
 /* What the main thread wants of the shard. */
 enum sb_command_kind {
     SB_COMMAND_REQUEST = 1, /* `bytes` is a request as a backend would send it */
-    SB_COMMAND_PREPARED = 2 /* sb_shard_prepared(number) */
+    SB_COMMAND_PREPARED = 2 /* sb_shard_prepared(number), once the group leads */
 };
 
 struct sb_command {
@@ -106,7 +106,7 @@ struct sb_sync {
     uint64_t truncated;     /* shard thread only */
     int status;
     struct sb_fault fault;
-    _Atomic uint64_t truncate_wanted; /* set by the keep thread */
+    _Atomic uint64_t truncate_wanted; /* set by the shard thread */
     _Atomic bool disk_full;
 };
 
@@ -159,6 +159,9 @@ struct sb_server {
     struct sb_fetch_list fetches;
     struct sb_fetch_list fetched;
     _Atomic uint32_t command_count;
+    uint64_t flushed_index; /* by the keep thread: applied durably by the items store; guarded by lock */
+    uint64_t flushed_term;
+    _Atomic bool flushed;       /* it has changed since the shard thread looked */
     struct sb_command *running; /* commands whose reply is awaited; shard thread only */
     uint64_t command_number;    /* shard thread only */
 
@@ -173,6 +176,7 @@ struct sb_server {
     _Atomic uint32_t keep_event;     /* futex word of the keep thread */
     uint64_t outstanding;            /* requests in the shard without a reply; shard thread only */
     bool more;                       /* the shard has settling to do; shard thread only */
+    uint64_t timeout_ms;             /* boot clock: the shard is to be stepped by then; shard thread only */
     bool full_told;                  /* the shard knows that the disk is full; shard thread only */
 
     pthread_t threads[SB_THREADS_MAX];
@@ -208,8 +212,8 @@ int sb_status_reply(struct sb_server *server, struct sb_buffer *out);
 void *sb_worker_main(void *worker);
 /* Shard thread: have the keys of a parked request read. Errors: WIRE_E_NOMEM. */
 int sb_worker_fetch(struct sb_server *server, const struct sb_fetch *fetch);
-/* Shard thread: the next fetched token, or false. */
-bool sb_worker_fetched(struct sb_server *server, uint64_t *token);
+/* Shard thread: the next fetch that is done, or false. */
+bool sb_worker_fetched(struct sb_server *server, uint64_t *group, uint64_t *token);
 
 /* sb_sync.c: shard thread, but for _main. */
 void *sb_sync_main(void *server);
@@ -218,9 +222,9 @@ int sb_sync_add(struct sb_server *server, const struct sb_log_entry *entries, si
 bool sb_sync_idle(struct sb_server *server);
 /* Idle, and something to append or to truncate: hand it to the helper, or (inline_sync) do it here and now. */
 void sb_sync_start(struct sb_server *server, bool inline_sync);
-/* Durable are the entries up to *index: all of a batch or, if it is large, a portion; ask again. The next batch may be
- * under way meanwhile. Failure of the log fails the server. */
-bool sb_sync_finished(struct sb_server *server, uint64_t *index);
+/* *count more of the records that were added are durable: all of a batch or, if it is large, a portion; ask again. The
+ * next batch may be under way meanwhile. Failure of the log fails the server. */
+bool sb_sync_finished(struct sb_server *server, uint64_t *count);
 void sb_sync_close(struct sb_server *server);
 
 /* sb_shard_thread.c */

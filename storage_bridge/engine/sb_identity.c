@@ -32,7 +32,7 @@
 #include "wire_checksum.h"
 
 #define IDENTITY_MAGIC "cairnsto"
-#define IDENTITY_FORMAT 1
+#define IDENTITY_FORMAT 2 /* 1: before replication, another layout of the items store */
 #define IDENTITY_SIZE 28
 #define PATH_SIZE 1200
 
@@ -159,8 +159,8 @@ static int read_identity(const char *path, uint64_t identity, enum identity_stat
     if (size < 12 || memcmp(wire_read_bytes(&r, 8), IDENTITY_MAGIC, 8) != 0)
         return sb_fault_set(fault, WIRE_E_CORRUPT, "file \"%s\" is not an identity file", path);
     format = wire_read_u32(&r);
-    if (format > IDENTITY_FORMAT)
-        return sb_fault_set(fault, WIRE_E_BAD_VERSION, "file \"%s\" has format %u, this release reads up to %u", path,
+    if (format != IDENTITY_FORMAT)
+        return sb_fault_set(fault, WIRE_E_BAD_VERSION, "file \"%s\" has format %u, this release reads %u only", path,
                             format, IDENTITY_FORMAT);
     *state = (enum identity_state) wire_read_u32(&r);
     found = wire_read_u64(&r);

@@ -36,15 +36,19 @@ static int look_at_durable(struct keep *keep, struct sb_fault *fault)
 {
     struct sb_server *server = keep->server;
     struct sb_applied applied;
-    int status = sb_meta_applied(&server->store, true, &applied, fault);
+    int status = sb_meta_applied(&server->store, WIRE_GROUP_LOCAL, true, &applied, fault);
 
     if (status != WIRE_OK)
         return status;
     atomic_store_explicit(&server->published.durable_index, applied.index, memory_order_relaxed);
-    if (applied.index > 1 && applied.index - 1 > atomic_load(&server->sync.truncate_wanted)) {
-        atomic_store(&server->sync.truncate_wanted, applied.index - 1);
-        sb_shard_wake(server);
-    }
+    if (applied.index == server->flushed_index)
+        return WIRE_OK;
+    pthread_mutex_lock(&server->lock);
+    server->flushed_index = applied.index;
+    server->flushed_term = applied.term;
+    pthread_mutex_unlock(&server->lock);
+    atomic_store_explicit(&server->flushed, true, memory_order_release);
+    sb_shard_wake(server);
     return WIRE_OK;
 }
 

@@ -510,7 +510,7 @@ static uint64_t storage_size(struct sb_store *store, enum sb_family family, uint
 static int append_storage(struct sb_reader *reader, struct wire_span key, struct wire_span value,
                           struct sb_buffer *rows)
 {
-    struct wire_span identity = {key.data + WIRE_KEY_PREFIX_SIZE, key.size - WIRE_KEY_PREFIX_SIZE};
+    struct wire_span identity = {key.data + SB_META_PREFIX_SIZE, key.size - SB_META_PREFIX_SIZE};
     struct wire_reader r = wire_reader_of(value.data, value.size);
     uint64_t storage_id = wire_read_u64(&r);
     uint8_t bytes[24];
@@ -540,8 +540,8 @@ static int read_storages(struct sb_reader *reader, const struct wire_request *re
         status = WIRE_E_BAD_FORMAT;
     if (status != WIRE_OK)
         return status;
-    sb_meta_key_relation(&low, after);
-    sb_meta_key_storage(&high, 0);
+    sb_meta_key_relation(&low, WIRE_GROUP_LOCAL, after);
+    sb_meta_key_storage(&high, WIRE_GROUP_LOCAL, 0);
     status = store->iterate(store->self, NULL, SB_ITEMS, (struct wire_span){low.data, low.size},
                             (struct wire_span){high.data, high.size}, &it, fault);
     if (status != WIRE_OK)
@@ -550,7 +550,7 @@ static int read_storages(struct sb_reader *reader, const struct wire_request *re
          it->next(it->self)) {
         struct wire_span key = it->key(it->self);
 
-        if (key.size <= WIRE_KEY_PREFIX_SIZE || (key.size == low.size && memcmp(key.data, low.data, low.size) == 0))
+        if (key.size <= SB_META_PREFIX_SIZE || (key.size == low.size && memcmp(key.data, low.data, low.size) == 0))
             continue;
         if (rows.size > WIRE_MESSAGE_MAX / 2)
             break;

@@ -245,16 +245,15 @@ static int next_relation(struct sb_server *server, struct wire_span after, uint8
 {
     struct sb_store *store = &server->store;
     struct sb_meta_key low;
-    uint8_t high[WIRE_KEY_PREFIX_SIZE];
-    struct wire_writer w = wire_writer_of(high, sizeof(high));
-    struct wire_span start = sb_meta_key_relation(&low, after);
+    struct sb_meta_key high;
+    struct wire_span start = sb_meta_key_relation(&low, WIRE_GROUP_LOCAL, after);
+    struct wire_span end = sb_meta_key_first(&high, WIRE_GROUP_LOCAL, SB_META_RELATION + 1);
     struct sb_iterator *iterator;
     struct wire_reader r;
     struct wire_span key;
     int status;
 
-    wire_key_write_prefix(&w, 0, SB_META_RELATION + 1);
-    status = store->iterate(store->self, NULL, SB_ITEMS, start, (struct wire_span){high, w.size}, &iterator, NULL);
+    status = store->iterate(store->self, NULL, SB_ITEMS, start, end, &iterator, NULL);
     if (status != WIRE_OK)
         return status;
     iterator->seek(iterator->self, start);
@@ -267,13 +266,13 @@ static int next_relation(struct sb_server *server, struct wire_span after, uint8
         key = iterator->key(iterator->self);
         r = wire_reader_of(iterator->value(iterator->self).data, iterator->value(iterator->self).size);
         *storage_id = wire_read_u64(&r);
-        *size = key.size - WIRE_KEY_PREFIX_SIZE;
+        *size = key.size - SB_META_PREFIX_SIZE;
         if (wire_reader_finish(&r) != WIRE_OK)
             status = WIRE_E_CORRUPT;
         else if (*size > capacity)
             status = WIRE_E_SHORT_BUFFER;
         else
-            memcpy(identity, key.data + WIRE_KEY_PREFIX_SIZE, *size);
+            memcpy(identity, key.data + SB_META_PREFIX_SIZE, *size);
     }
     iterator->close(iterator->self);
     return status;

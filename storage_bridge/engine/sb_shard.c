@@ -1,15 +1,7 @@
-/*
- * See sb_shard.h. Events in; entries, fetches and replies out. Evaluation is in sb_evaluate.c, applying in sb_apply.c.
- *
- * An entry's life: drafted (index and version taken) -> sealed (in the overlay, handed out to be logged) -> DURABLE ->
- * applied (left the overlay) -> freed. Replies wait in index order for what they depend on.
- */
-#include "sb_shard_internal.h"
+/* See sb_shard.h. Events are given to their groups (sb_group.c); what these want is collected. */
+#include "sb_group.h"
 
-#define PORTION_ENTRIES 32
-#define PORTION_BYTES ((size_t) 256 * 1024)
-
-static int grow_array(void **array, size_t *capacity, size_t count, size_t element)
+int sb_shard_grow(void **array, size_t *capacity, size_t count, size_t element)
 {
     size_t wanted = *capacity ? *capacity * 2 : 16;
     void *grown;
@@ -24,729 +16,608 @@ static int grow_array(void **array, size_t *capacity, size_t count, size_t eleme
     return WIRE_OK;
 }
 
-/* ---- entries ---- */
+/* ---- records ---- */
 
-int sb_draft_begin(struct sb_shard *shard, uint64_t transaction, struct sb_draft *draft)
+static int grow_pending(struct sb_shard *shard)
 {
-    struct wire_entry_builder builder;
-    struct wire_writer w;
-    int status;
+    size_t capacity = shard->pending_capacity ? 2 * shard->pending_capacity : 64;
+    struct sb_record *grown;
 
-    *draft = (struct sb_draft){.shard = shard};
-    draft->flight = sb_alloc(sizeof(*draft->flight));
-    if (!draft->flight)
+    if (shard->pending_count < shard->pending_capacity)
+        return WIRE_OK;
+    grown = sb_alloc(capacity * sizeof(*grown));
+    if (!grown)
         return WIRE_E_NOMEM;
-    status = sb_buffer_reserve(&draft->flight->bytes, 1024);
+    for (size_t i = 0; i < shard->pending_count; i++)
+        grown[i] = shard->pending[(shard->pending_start + i) & (shard->pending_capacity - 1)];
+    sb_free(shard->pending);
+    shard->pending = grown;
+    shard->pending_start = 0;
+    shard->pending_capacity = capacity;
+    return WIRE_OK;
+}
+
+int sb_shard_record(struct sb_group *group, uint64_t index, uint64_t term, struct wire_span payload)
+{
+    struct sb_shard *shard = group->shard;
+    int status = grow_pending(shard);
+
+    if (status == WIRE_OK)
+        status = sb_shard_grow((void **) &shard->records, &shard->record_capacity, shard->record_count,
+                               sizeof(*shard->records));
+    if (status != WIRE_OK)
+        return status;
+    shard->records[shard->record_count++] =
+        (struct sb_log_entry){.group = group->id, .index = index, .term = term, .payload = payload};
+    shard->pending[(shard->pending_start + shard->pending_count++) & (shard->pending_capacity - 1)] =
+        (struct sb_record){group, index, term};
+    shard->handed_out++;
+    return WIRE_OK;
+}
+
+void sb_shard_bury(struct sb_shard *shard, struct sb_flight *list)
+{
+    while (list) {
+        struct sb_flight *buried = list;
+
+        list = buried->next;
+        buried->next = NULL;
+        buried->version = shard->handed_out;
+        *shard->graves_end = buried;
+        shard->graves_end = &buried->next;
+    }
+}
+
+static void clear_graves(struct sb_shard *shard)
+{
+    while (shard->graves && shard->graves->version <= shard->durable) {
+        struct sb_flight *gone = shard->graves;
+
+        shard->graves = gone->next;
+        sb_flight_free(gone);
+    }
+    if (!shard->graves)
+        shard->graves_end = &shard->graves;
+}
+
+/* Of each group the last of its entries counts: the ones before it are in the log as well. */
+static int take_durable(struct sb_shard *shard, uint64_t count)
+{
+    int status = WIRE_OK;
+
+    if (count > shard->pending_count)
+        return sb_fault_set(shard->fault, WIRE_E_INTERNAL, "more records are durable than were handed out");
+    shard->durable += count;
+    while (count > 0 && status == WIRE_OK) {
+        struct sb_record record = shard->pending[shard->pending_start];
+
+        shard->pending_start = (shard->pending_start + 1) & (shard->pending_capacity - 1);
+        shard->pending_count--;
+        count--;
+        if (count > 0) {
+            const struct sb_record *next = &shard->pending[shard->pending_start];
+
+            if (next->group == record.group && next->index == record.index + 1 && next->term == record.term)
+                continue;
+        }
+        if (record.index > 0)
+            status = sb_group_durable(record.group, record.index, record.term);
+    }
+    clear_graves(shard);
+    return status;
+}
+
+/* ---- timeouts: a heap ---- */
+
+static void place(struct sb_shard *shard, struct sb_group *group, size_t at)
+{
+    shard->heap[at] = group;
+    group->heap_at = at;
+}
+
+void sb_shard_schedule(struct sb_group *group)
+{
+    struct sb_shard *shard = group->shard;
+    size_t at = group->heap_at;
+
+    group->timeout_ms = rg_next_timeout(group->member);
+    while (at > 0 && shard->heap[(at - 1) / 2]->timeout_ms > group->timeout_ms) {
+        place(shard, shard->heap[(at - 1) / 2], at);
+        at = (at - 1) / 2;
+    }
+    for (;;) {
+        size_t child = 2 * at + 1;
+
+        if (child + 1 < shard->group_count && shard->heap[child + 1]->timeout_ms < shard->heap[child]->timeout_ms)
+            child++;
+        if (child >= shard->group_count || shard->heap[child]->timeout_ms >= group->timeout_ms)
+            break;
+        place(shard, shard->heap[child], at);
+        at = child;
+    }
+    place(shard, group, at);
+}
+
+static int fire_timeouts(struct sb_shard *shard)
+{
+    int status = WIRE_OK;
+
+    /* A group whose timeout stays due is fired once. */
+    for (size_t i = 0; i < shard->group_count && status == WIRE_OK && shard->heap[0]->timeout_ms <= shard->now.boot_ms;
+         i++)
+        status = sb_group_timeout(shard->heap[0]);
+    return status;
+}
+
+/* ---- groups ---- */
+
+/* The place of a group, or where it would be. */
+static size_t group_place(const struct sb_shard *shard, uint64_t id)
+{
+    size_t low = 0;
+    size_t high = shard->group_count;
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+
+        if (shard->groups[middle]->id < id)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static struct sb_group *find_group(const struct sb_shard *shard, uint64_t id)
+{
+    size_t at = group_place(shard, id);
+
+    return at < shard->group_count && shard->groups[at]->id == id ? shard->groups[at] : NULL;
+}
+
+static int enlist(struct sb_shard *shard, struct sb_group *group)
+{
+    size_t capacity = shard->group_capacity;
+    size_t at = group_place(shard, group->id);
+    int status = sb_shard_grow((void **) &shard->groups, &capacity, shard->group_count, sizeof(*shard->groups));
+    struct sb_group **heap;
+
+    if (status == WIRE_OK && capacity != shard->group_capacity) {
+        heap = sb_realloc(shard->heap, capacity * sizeof(*heap));
+        if (!heap)
+            return WIRE_E_NOMEM;
+        shard->heap = heap;
+        shard->group_capacity = capacity;
+    }
+    if (status != WIRE_OK)
+        return status;
+    memmove(&shard->groups[at + 1], &shard->groups[at], (shard->group_count - at) * sizeof(*shard->groups));
+    shard->groups[at] = group;
+    group->heap_at = shard->group_count++;
+    group->timeout_ms = UINT64_MAX;
+    shard->heap[group->heap_at] = group;
+    return WIRE_OK;
+}
+
+static int read_state(struct wire_span state, struct rg_start *start, struct sb_fault *fault)
+{
+    struct wire_reader r = wire_reader_of(state.data, state.size);
+
+    if (state.size == 0)
+        return WIRE_OK;
+    start->term = wire_read_u64(&r);
+    start->voted_for = wire_read_u64(&r);
+    return wire_reader_finish(&r) == WIRE_OK
+               ? WIRE_OK
+               : sb_fault_set(fault, WIRE_E_CORRUPT, "the state of a replication group in the log is malformed");
+}
+
+/* Store and log are of one state, and tell what the member was. */
+static int find_start(struct sb_shard *shard, const struct sb_group *group, const struct sb_digest *digest,
+                      struct rg_start *start)
+{
+    const struct sb_applied *applied = sb_partition_applied(group->partition);
+    uint64_t last = digest->count > 0 ? digest->first_index + digest->count - 1 : 0;
+    uint64_t trailing = shard->options.trailing_entries + 1;
+    uint64_t skip = 0;
+    int status = sb_meta_configuration(shard->options.store, group->id, &start->configuration,
+                                       &start->configuration_index, shard->fault);
+
+    if (status != WIRE_OK)
+        return status;
+    if (last < applied->index)
+        return sb_fault_set(shard->fault, WIRE_E_CORRUPT,
+                            "the log ends at entry %llu, but the items store has applied entry %llu: log files are "
+                            "missing",
+                            (unsigned long long) last, (unsigned long long) applied->index);
+    if (digest->count > 0 && digest->first_index > applied->index + 1)
+        return sb_fault_set(
+            shard->fault, WIRE_E_CORRUPT,
+            "the items store has applied log entry %llu, but the log goes on at entry %llu: the two are "
+            "not of one state",
+            (unsigned long long) applied->index, (unsigned long long) digest->first_index);
+    if (digest->count > 0 && start->term == 0)
+        return sb_fault_set(shard->fault, WIRE_E_CORRUPT,
+                            "the log has entries of a replication group, but not its state");
+    start->applied_index = applied->index;
+    start->applied_term = applied->term;
+    if (applied->index > trailing && digest->count > 0 && digest->first_index < applied->index + 1 - trailing)
+        skip = applied->index + 1 - trailing - digest->first_index;
+    start->first_index = digest->count > 0 ? digest->first_index + skip : 1;
+    start->entries = digest->count > 0 ? digest->entries + skip : NULL;
+    start->entry_count = digest->count - (size_t) skip;
+    return WIRE_OK;
+}
+
+/* The first entry of a new group, alike in all its members, and its first term. */
+static int make_new(struct sb_group *group, const struct wire_configuration *members, struct rg_entry *entry,
+                    struct rg_start *start)
+{
+    *entry = (struct rg_entry){.index = 1, .term = 1, .kind = RG_CONFIGURATION, .configuration = members};
+    start->term = 1;
+    start->first_index = 1;
+    start->entries = entry;
+    start->entry_count = 1;
+    return sb_group_bootstrap(group, entry);
+}
+
+static int open_member(struct sb_group *group, struct wire_span state, const struct sb_digest *digest,
+                       const struct wire_configuration *members)
+{
+    struct sb_shard *shard = group->shard;
+    struct rg_options options = {.group = group->id,
+                                 .node = shard->options.node,
+                                 .seed = shard->options.seed + (uint32_t) group->id * 2654435761u,
+                                 .election_timeout_ms = shard->options.election_timeout_ms,
+                                 .heartbeat_ms = shard->options.heartbeat_ms,
+                                 .lease_ms = shard->options.lease_ms,
+                                 .install_timeout_ms = shard->options.install_timeout_ms,
+                                 .in_flight_max = WIRE_PEER_ENTRIES_MAX};
+    struct rg_start start = {0};
+    struct rg_update update = {0};
+    struct rg_entry first;
+    int status = read_state(state, &start, shard->fault);
+
+    if (status == WIRE_OK)
+        status = find_start(shard, group, digest, &start);
+    group->durable_index = digest->count > 0 ? digest->first_index + digest->count - 1 : start.applied_index;
+    if (status == WIRE_OK && start.term == 0 && members->count > 0)
+        status = make_new(group, members, &first, &start);
+    if (status == WIRE_OK)
+        status = rg_open(&options, &start, shard->now.boot_ms, &group->member, &update);
+    return status == WIRE_OK ? sb_group_start(group, &update) : status;
+}
+
+int sb_shard_add(struct sb_shard *shard, struct sb_now now, uint64_t id, struct wire_span state,
+                 const struct sb_digest *digest, const struct wire_configuration *members,
+                 struct sb_transactions *transactions, struct sb_fault *fault)
+{
+    struct sb_partition_options options = {.group = id,
+                                           .store = shard->options.store,
+                                           .transactions = transactions,
+                                           .max_in_flight_bytes = shard->options.max_in_flight_bytes,
+                                           .settle_keys_max = shard->options.settle_keys_max,
+                                           .portions = shard->options.portions};
+    struct sb_group *group = sb_alloc(sizeof(*group));
+    int status = WIRE_E_NOMEM;
+
+    if (!group)
+        return status;
+    shard->now = now;
+    shard->fault = fault;
+    *group = (struct sb_group){.id = id, .shard = shard};
+    group->outbox_end = &group->outbox;
+    status = sb_partition_open(&options, &group->partition, fault);
+    if (status == WIRE_OK)
+        status = enlist(shard, group);
     if (status != WIRE_OK) {
-        sb_free(draft->flight);
+        sb_group_close(group);
         return status;
     }
-    shard->drafting = draft->flight;
-    draft->header = (struct wire_entry){.group = WIRE_GROUP_LOCAL,
-                                        .term = shard->term,
-                                        .index = shard->last_index + 1,
-                                        .version = wire_clock_next(shard->last_version, shard->now_ms),
-                                        .transaction = transaction};
-    draft->flight->index = draft->header.index;
-    draft->flight->version = draft->header.version;
-    draft->flight->intents = transaction != 0;
-    shard->last_index = draft->header.index;
-    shard->last_version = draft->header.version;
-    w = wire_writer_of(draft->flight->bytes.data, draft->flight->bytes.capacity);
-    wire_entry_begin(&builder, &w, &draft->header);
-    draft->flight->bytes.size = w.size;
-    return WIRE_OK;
-}
-
-int sb_draft_add(struct sb_draft *draft, const struct wire_effect *effect, enum sb_found found)
-{
-    struct sb_buffer *bytes = &draft->flight->bytes;
-    size_t size = wire_effect_size(effect);
-    uint8_t hint = (uint8_t) found;
-    struct wire_writer w;
-    int status;
-
-    if (bytes->size + size + SB_DRAFT_MARGIN > WIRE_ENTRY_MAX)
-        return WIRE_E_TOO_LARGE;
-    status = sb_buffer_reserve(bytes, size + SB_DRAFT_MARGIN);
-    if (status == WIRE_OK && (effect->kind == WIRE_EFFECT_PUT || effect->kind == WIRE_EFFECT_DELETE))
-        status = sb_buffer_append(&draft->flight->found, &hint, 1);
-    if (status != WIRE_OK)
-        return status;
-    w = wire_writer_of(bytes->data, bytes->capacity);
-    w.size = bytes->size;
-    wire_effect_write(&w, effect);
-    if (w.failed)
-        return WIRE_E_INTERNAL;
-    bytes->size = w.size;
-    draft->effect_count++;
-    return WIRE_OK;
-}
-
-/* What is in flight is what later requests are judged against. */
-static int overlay_entry(struct sb_shard *shard, const struct wire_entry *header, struct wire_span bytes)
-{
-    struct wire_entry entry;
-    struct wire_effect effect;
-    uint64_t stamp = header->transaction ? header->transaction : header->version;
-    int status = wire_entry_open(bytes.data, bytes.size, &entry);
-    int next;
-
-    while (status == WIRE_OK && (next = wire_entry_next(&entry, &effect)) != WIRE_E_NOT_FOUND) {
-        if (next != WIRE_OK)
-            return next;
-        if (effect.kind == WIRE_EFFECT_PUT)
-            status = sb_overlay_put(&shard->overlay, effect.key, effect.item, false, stamp, header->index);
-        else if (effect.kind == WIRE_EFFECT_DELETE)
-            status = sb_overlay_put(&shard->overlay, effect.key, effect.item, true, stamp, header->index);
-    }
-    return status;
-}
-
-int sb_draft_seal(struct sb_draft *draft)
-{
-    struct sb_shard *shard = draft->shard;
-    struct sb_flight *flight = draft->flight;
-    struct wire_writer w = wire_writer_of(flight->bytes.data, flight->bytes.capacity);
-    struct wire_entry_builder builder = {.w = &w, .start = 0, .effect_count = draft->effect_count};
-    int status;
-
-    w.size = flight->bytes.size;
-    status = wire_entry_end(&builder);
-    flight->bytes.size = w.size;
-    shard->drafting = NULL;
-    *shard->flights_end = flight;
-    shard->flights_end = &flight->next;
-    shard->in_flight_bytes += flight->bytes.size;
-    if (status == WIRE_OK)
-        status = overlay_entry(shard, &draft->header, sb_buffer_span(&flight->bytes));
-    if (status == WIRE_OK)
-        status =
-            grow_array((void **) &shard->entries, &shard->entry_capacity, shard->entry_count, sizeof(*shard->entries));
-    if (status != WIRE_OK)
-        return status == WIRE_E_NOMEM ? status
-                                      : sb_fault_set(shard->fault, WIRE_E_INTERNAL, "a log entry could not be built");
-    shard->entries[shard->entry_count++] = (struct sb_log_entry){.group = draft->header.group,
-                                                                 .index = draft->header.index,
-                                                                 .term = draft->header.term,
-                                                                 .payload = sb_buffer_span(&flight->bytes)};
-    return WIRE_OK;
-}
-
-static void free_flight(struct sb_flight *flight)
-{
-    if (flight) {
-        sb_buffer_close(&flight->bytes);
-        sb_buffer_close(&flight->found);
-    }
-    sb_free(flight);
-}
-
-void sb_draft_drop(struct sb_draft *draft)
-{
-    draft->shard->last_index--;
-    draft->shard->drafting = NULL;
-    free_flight(draft->flight);
-    draft->flight = NULL;
-}
-
-/* ---- replies ---- */
-
-static int send_reply(struct sb_shard *shard, uint64_t token, enum wire_operation operation, struct sb_buffer *bytes)
-{
-    size_t capacity = shard->reply_capacity;
-    int status = grow_array((void **) &shard->replies, &capacity, shard->reply_count, sizeof(*shard->replies));
-
-    if (status == WIRE_OK && capacity != shard->reply_capacity) {
-        struct sb_buffer *buffers = sb_realloc(shard->reply_buffers, capacity * sizeof(*buffers));
-
-        if (!buffers)
-            return WIRE_E_NOMEM;
-        shard->reply_buffers = buffers;
-        shard->reply_capacity = capacity;
-    }
-    if (status != WIRE_OK)
-        return status;
-    shard->reply_buffers[shard->reply_count] = *bytes;
-    shard->replies[shard->reply_count] =
-        (struct sb_reply){.token = token, .operation = operation, .bytes = sb_buffer_span(bytes)};
-    shard->reply_count++;
-    *bytes = (struct sb_buffer){0};
-    return WIRE_OK;
-}
-
-int sb_shard_reply(struct sb_shard *shard, uint64_t token, enum wire_operation operation, int status, uint32_t detail,
-                   uint64_t snapshot, struct wire_span body, uint64_t depends)
-{
-    struct wire_reply header = {.status = status, .detail = detail, .snapshot = snapshot};
-    struct sb_buffer bytes = {0};
-    struct sb_waiting *waiting;
-    struct sb_waiting **link;
-    struct wire_writer w;
-    int result = sb_buffer_reserve(&bytes, WIRE_REPLY_HEADER_SIZE + body.size);
-
-    if (result != WIRE_OK)
-        return result;
-    w = wire_writer_of(bytes.data, bytes.capacity);
-    wire_reply_write(&w, &header);
-    wire_write_bytes(&w, body.data, body.size);
-    bytes.size = w.size;
-    if (depends <= shard->applied.index) {
-        result = send_reply(shard, token, operation, &bytes);
-        sb_buffer_close(&bytes);
-        return result;
-    }
-    waiting = sb_alloc(sizeof(*waiting));
-    if (!waiting) {
-        sb_buffer_close(&bytes);
-        return WIRE_E_NOMEM;
-    }
-    *waiting = (struct sb_waiting){.index = depends, .token = token, .operation = operation, .bytes = bytes};
-    /* Nearly always the newest; a refusal may depend on an older entry and goes before. */
-    link = depends >= shard->waiting_newest ? shard->waiting_end : &shard->waiting;
-    while (*link && (*link)->index <= depends)
-        link = &(*link)->next;
-    waiting->next = *link;
-    *link = waiting;
-    if (!waiting->next) {
-        shard->waiting_end = &waiting->next;
-        shard->waiting_newest = depends;
-    }
-    return WIRE_OK;
-}
-
-static int release_replies(struct sb_shard *shard)
-{
-    while (shard->waiting && shard->waiting->index <= shard->applied.index) {
-        struct sb_waiting *ready = shard->waiting;
-        int status = send_reply(shard, ready->token, ready->operation, &ready->bytes);
-
-        if (status != WIRE_OK)
-            return status;
-        shard->waiting = ready->next;
-        if (!shard->waiting) {
-            shard->waiting_end = &shard->waiting;
-            shard->waiting_newest = 0;
-        }
-        sb_free(ready);
-    }
-    return WIRE_OK;
-}
-
-/* ---- requests that wait ---- */
-
-void sb_parked_free(struct sb_parked *parked)
-{
-    for (size_t i = 0; i < parked->key_count; i++)
-        sb_span_free(&parked->keys[i]);
-    sb_free(parked->keys);
-    sb_span_free(&parked->bytes);
-    sb_free(parked);
-}
-
-int sb_park(struct sb_shard *shard, uint64_t token, struct wire_span bytes, struct sb_parked *parked,
-            struct sb_parked **out)
-{
-    if (!parked) {
-        parked = sb_alloc(sizeof(*parked));
-        if (!parked || sb_span_copy(bytes, &parked->bytes) != WIRE_OK) {
-            sb_free(parked);
-            return WIRE_E_NOMEM;
-        }
-        parked->token = token;
-        parked->ticket = ++shard->tickets;
-    } else {
-        for (size_t i = 0; i < parked->key_count; i++)
-            sb_span_free(&parked->keys[i]);
-        sb_free(parked->keys);
-        parked->keys = NULL;
-        parked->key_count = parked->key_capacity = 0;
-    }
-    parked->index = 0;
-    parked->next = shard->parked;
-    shard->parked = parked;
-    *out = parked;
-    return WIRE_OK;
-}
-
-/* Judge a waiting request again. It is off its list. */
-static int resume(struct sb_shard *shard, struct sb_parked *parked)
-{
-    int status = sb_evaluate(shard, parked->token, parked->bytes, parked);
-
-    for (struct sb_parked *at = shard->parked; at; at = at->next) {
-        if (at == parked)
-            return status;
-    }
-    sb_parked_free(parked);
-    return status;
-}
-
-static int defer(struct sb_shard *shard, uint64_t token, struct wire_span bytes)
-{
-    struct sb_parked *deferred = sb_alloc(sizeof(*deferred));
-
-    if (!deferred || sb_span_copy(bytes, &deferred->bytes) != WIRE_OK) {
-        sb_free(deferred);
-        return WIRE_E_NOMEM;
-    }
-    deferred->token = token;
-    *shard->deferred_end = deferred;
-    shard->deferred_end = &deferred->next;
-    return WIRE_OK;
-}
-
-static bool has_room(const struct sb_shard *shard)
-{
-    return shard->in_flight_bytes < shard->options.max_in_flight_bytes;
-}
-
-static int resume_deferred(struct sb_shard *shard)
-{
-    int status = WIRE_OK;
-
-    while (shard->deferred && has_room(shard) && status == WIRE_OK) {
-        struct sb_parked *next = shard->deferred;
-
-        shard->deferred = next->next;
-        if (!shard->deferred)
-            shard->deferred_end = &shard->deferred;
-        next->next = NULL;
-        status = resume(shard, next);
-    }
-    return status;
-}
-
-/* Take one parked request off the list: by token, or (applied) the oldest of those whose entry is applied. */
-static struct sb_parked *unpark(struct sb_shard *shard, uint64_t token, bool applied)
-{
-    struct sb_parked **found = NULL;
-    struct sb_parked *at;
-
-    for (struct sb_parked **link = &shard->parked; *link; link = &(*link)->next) {
-        if (applied ? (*link)->key_count > 0 || (*link)->index > shard->applied.index
-                    : (*link)->token != token || (*link)->key_count == 0)
-            continue;
-        if (!found || (*link)->ticket < (*found)->ticket)
-            found = link;
-    }
-    if (!found)
-        return NULL;
-    at = *found;
-    *found = at->next;
-    at->next = NULL;
-    return at;
-}
-
-static int resume_applied(struct sb_shard *shard)
-{
-    struct sb_parked *parked;
-    int status = WIRE_OK;
-
-    while (status == WIRE_OK && (parked = unpark(shard, 0, true)))
-        status = resume(shard, parked);
-    return status;
-}
-
-/* What ends a transaction helps others on, and its own owner has nothing else under way. */
-static bool ends_transaction(struct wire_span request)
-{
-    return request.size > 1 && (request.data[1] == WIRE_ABORT || request.data[1] == WIRE_DECIDE);
-}
-
-static int refuse(struct sb_shard *shard, struct sb_parked *parked)
-{
-    struct wire_request request;
-    struct wire_span none = {NULL, 0};
-    int opened = wire_request_open(parked->bytes.data, parked->bytes.size, &request);
-    int status = sb_shard_reply(shard, parked->token, opened == WIRE_OK ? request.operation : WIRE_WRITE,
-                                WIRE_E_DISK_FULL, 0, 0, none, 0);
-
-    sb_parked_free(parked);
-    return status;
-}
-
-/* Requests that are not evaluated yet, and would not be before there is room on disk. */
-static int refuse_waiting(struct sb_shard *shard)
-{
-    int status = WIRE_OK;
-
-    for (struct sb_parked **link = &shard->parked; *link && status == WIRE_OK;) {
-        struct sb_parked *at = *link;
-
-        if (at->key_count > 0) {
-            link = &at->next;
-            continue;
-        }
-        *link = at->next;
-        status = refuse(shard, at);
-    }
-    while (shard->deferred && status == WIRE_OK) {
-        struct sb_parked *at = shard->deferred;
-
-        shard->deferred = at->next;
-        if (!shard->deferred)
-            shard->deferred_end = &shard->deferred;
-        status = refuse(shard, at);
-    }
-    return status;
-}
-
-/* Ask for what requests parked in this step are missing. */
-static int collect_fetches(struct sb_shard *shard)
-{
-    int status = WIRE_OK;
-
-    for (struct sb_parked *at = shard->parked; at && status == WIRE_OK; at = at->next) {
-        if (at->key_count == 0 || at->fetched)
-            continue;
-        status =
-            grow_array((void **) &shard->fetches, &shard->fetch_capacity, shard->fetch_count, sizeof(*shard->fetches));
-        if (status == WIRE_OK) {
-            at->fetched = true;
-            shard->fetches[shard->fetch_count++] =
-                (struct sb_fetch){.token = at->token, .keys = at->keys, .key_count = at->key_count};
-        }
-    }
+    status = open_member(group, state, digest, members);
+    if (status != WIRE_OK && fault->code == WIRE_OK)
+        return sb_fault_set(fault, status, "replication group %llu could not start: %s", (unsigned long long) id,
+                            wire_error_text(status));
     return status;
 }
 
 /* ---- events ---- */
 
-static int apply_flight(struct sb_shard *shard, uint64_t unneeded)
+static int make_received(struct sb_shard *shard)
 {
-    struct sb_flight *flight = shard->flights;
-    struct wire_entry entry;
-    int status = wire_entry_open(flight->bytes.data, flight->bytes.size, &entry);
+    if (!shard->received)
+        shard->received = sb_alloc(WIRE_PEER_ENTRIES_MAX * sizeof(*shard->received));
+    if (!shard->received_bytes)
+        shard->received_bytes = sb_alloc(WIRE_PEER_ENTRIES_MAX * sizeof(*shard->received_bytes));
+    if (!shard->received_configurations)
+        shard->received_configurations = sb_alloc(WIRE_PEER_ENTRIES_MAX * sizeof(*shard->received_configurations));
+    return shard->received && shard->received_bytes && shard->received_configurations ? WIRE_OK : WIRE_E_NOMEM;
+}
 
-    if (status == WIRE_OK)
-        status = sb_apply(shard, &entry, sb_buffer_span(&flight->found), unneeded);
+/* What a peer sends is dropped when it is not what it should be: the link, and the sender's log, know more of it. */
+static int receive(struct sb_shard *shard, const struct sb_event *event)
+{
+    struct wire_peer_message message;
+    struct wire_reader entries;
+    struct wire_entry entry;
+    struct sb_group *group;
+    size_t count;
+    int status = wire_peer_open(event->bytes.data, event->bytes.size, &message, &entries);
+
+    shard->received_count = 0;
+    if (status != WIRE_OK || message.from != event->token || message.to != shard->options.node)
+        return WIRE_OK;
+    group = find_group(shard, message.group);
+    if (!group)
+        return WIRE_OK;
+    status = message.entry_count > 0 ? make_received(shard) : WIRE_OK;
     if (status != WIRE_OK)
         return status;
-    shard->flights = flight->next;
-    if (!shard->flights)
-        shard->flights_end = &shard->flights;
-    shard->in_flight_bytes -= flight->bytes.size;
-    free_flight(flight);
+    for (count = 0; count < message.entry_count; count++) {
+        struct rg_entry *received = &shard->received[count];
+
+        if (wire_peer_next(&entries, &shard->received_bytes[count], &entry) != WIRE_OK)
+            return WIRE_OK;
+        *received = (struct rg_entry){.index = entry.index, .term = entry.term};
+        received->configuration = &shard->received_configurations[count];
+        if (sb_entry_kind(entry, &shard->received_configurations[count], &received->kind) != WIRE_OK)
+            return WIRE_OK;
+    }
+    shard->received_count = count;
+    return sb_group_receive(group, &message);
+}
+
+static int refuse(struct sb_shard *shard, const struct sb_event *event, int code, uint64_t leader)
+{
+    struct wire_reply header = {.status = code, .snapshot = leader};
+    struct sb_flight *owner = sb_alloc(sizeof(*owner));
+    struct wire_request request;
+    struct wire_writer w;
+    int status = owner ? sb_buffer_reserve(&owner->bytes, WIRE_REPLY_HEADER_SIZE) : WIRE_E_NOMEM;
+
+    if (status == WIRE_OK)
+        status = sb_shard_grow((void **) &shard->replies, &shard->reply_capacity, shard->reply_count,
+                               sizeof(*shard->replies));
+    if (status != WIRE_OK) {
+        sb_flight_free(owner);
+        return status;
+    }
+    w = wire_writer_of(owner->bytes.data, owner->bytes.capacity);
+    wire_reply_write(&w, &header);
+    owner->bytes.size = w.size;
+    owner->next = shard->refusals;
+    shard->refusals = owner;
+    status = wire_request_open(event->bytes.data, event->bytes.size, &request);
+    shard->replies[shard->reply_count++] =
+        (struct sb_reply){.token = event->token,
+                          .operation = status == WIRE_OK ? request.operation : WIRE_WRITE,
+                          .bytes = sb_buffer_span(&owner->bytes)};
     return WIRE_OK;
 }
 
-/* The last of the entries that are applied as one portion: small, because readers of the newest version wait for it. */
-static const struct sb_flight *portion_end(const struct sb_flight *from, uint64_t index)
+static int request(struct sb_shard *shard, const struct sb_event *event)
 {
-    size_t bytes = from->bytes.size;
-    size_t count = 1;
+    struct sb_group *group = find_group(shard, event->group);
 
-    while (!from->intents && from->next && from->next->index <= index && !from->next->intents &&
-           count < PORTION_ENTRIES && bytes + from->next->bytes.size <= PORTION_BYTES) {
-        from = from->next;
-        bytes += from->bytes.size;
-        count++;
-    }
-    return from;
+    if (!group || rg_role(group->member) != RG_LEADER)
+        return refuse(shard, event, WIRE_E_NOT_LEADER, group ? rg_leader(group->member) : 0);
+    return sb_group_pass(group, event);
 }
 
-/* A decision may have waited for the log for long. */
-static bool must_keep_images(struct sb_shard *shard, const struct sb_flight *last)
+/* To every group that may care. */
+static int broadcast(struct sb_shard *shard, const struct sb_event *event)
 {
-    for (const struct sb_flight *at = shard->flights; at != last->next; at = at->next) {
-        if (at->decides)
-            shard->decided_ms = shard->now_ms;
-    }
-    return shard->decided_ms != 0 && shard->now_ms < shard->decided_ms + SB_KEEP_AFTER_DECISION_MS;
-}
-
-static int apply_durable(struct sb_shard *shard, uint64_t index)
-{
-    const struct sb_portions *portions = &shard->options.portions;
     int status = WIRE_OK;
 
-    while (shard->flights && shard->flights->index <= index && status == WIRE_OK) {
-        const struct sb_flight *last = portion_end(shard->flights, index);
-        uint64_t last_index = last->index;
-        uint64_t version = last->version;
-        bool visible = portions->begin && !last->intents;
-        uint64_t unneeded = visible ? portions->begin(portions->context, version, must_keep_images(shard, last)) : 0;
+    for (size_t i = 0; i < shard->group_count && status == WIRE_OK; i++) {
+        struct sb_group *group = shard->groups[i];
 
-        if (unneeded > shard->given_up)
-            shard->given_up = unneeded;
-        while (shard->flights && shard->flights->index <= last_index && status == WIRE_OK)
-            status = apply_flight(shard, unneeded);
-        if (visible && status == WIRE_OK)
-            portions->end(portions->context, version);
+        if (event->kind == SB_EVENT_FULL || group->more || (event->horizon > 0 && sb_partition_leads(group->partition)))
+            status = sb_group_pass(group, event);
     }
     return status;
 }
 
-static int log_horizon(struct sb_shard *shard, uint64_t horizon)
+static int resign(struct sb_shard *shard)
 {
-    struct wire_effect effect = {.kind = WIRE_EFFECT_HORIZON, .number = horizon};
-    struct sb_draft draft;
-    int status;
+    int status = WIRE_OK;
 
-    if (horizon <= shard->horizon || horizon > shard->applied.version)
-        return WIRE_OK;
-    shard->horizon = horizon;
-    status = sb_draft_begin(shard, 0, &draft);
-    if (status == WIRE_OK)
-        status = sb_draft_add(&draft, &effect, SB_FOUND_UNKNOWN);
-    return status == WIRE_OK ? sb_draft_seal(&draft) : status;
+    for (size_t i = 0; i < shard->group_count && status == WIRE_OK; i++)
+        status = sb_group_resign(shard->groups[i]);
+    return status;
 }
 
 static int handle(struct sb_shard *shard, const struct sb_event *event)
 {
-    struct sb_parked *parked;
-    int status;
+    struct sb_group *group;
 
     switch (event->kind) {
     case SB_EVENT_REQUEST:
-        if ((shard->deferred || !has_room(shard)) && !ends_transaction(event->bytes))
-            return defer(shard, event->token, event->bytes);
-        return sb_evaluate(shard, event->token, event->bytes, NULL);
+        return request(shard, event);
+    case SB_EVENT_MESSAGE:
+        return receive(shard, event);
     case SB_EVENT_DURABLE:
-        shard->full = false;
-        status = apply_durable(shard, event->index);
-        if (status == WIRE_OK)
-            status = release_replies(shard);
-        if (status == WIRE_OK)
-            status = resume_applied(shard);
-        return status == WIRE_OK ? resume_deferred(shard) : status;
-    case SB_EVENT_FETCHED:
-        parked = unpark(shard, event->token, false);
-        if (!parked)
-            return WIRE_OK;
-        return shard->full ? refuse(shard, parked) : resume(shard, parked);
+        return take_durable(shard, event->index);
     case SB_EVENT_TICK:
-        return log_horizon(shard, event->horizon);
     case SB_EVENT_FULL:
-        shard->full = true;
-        return refuse_waiting(shard);
+        return broadcast(shard, event);
+    case SB_EVENT_FETCHED:
+        group = find_group(shard, event->group);
+        return group ? sb_group_pass(group, event) : WIRE_OK;
+    case SB_EVENT_FLUSHED:
+        group = find_group(shard, event->group);
+        return group ? sb_group_flushed(group, event->index, event->token) : WIRE_OK;
+    case SB_EVENT_RESIGN:
+        return resign(shard);
+    case SB_EVENT_COMMITTED:
+        break;
+    }
+    return sb_fault_set(shard->fault, WIRE_E_INTERNAL, "an event of kind %d is not for a shard", (int) event->kind);
+}
+
+/* ---- steps ---- */
+
+static void free_outbound(struct sb_outbound *list)
+{
+    while (list) {
+        struct sb_outbound *gone = list;
+
+        list = gone->next;
+        sb_buffer_close(&gone->bytes);
+        sb_free(gone);
+    }
+}
+
+static void begin_step(struct sb_shard *shard, struct sb_now now, struct sb_fault *fault)
+{
+    free_outbound(shard->sent);
+    sb_flights_free(shard->refusals);
+    shard->sent = NULL;
+    shard->refusals = NULL;
+    if (shard->given) /* what sb_shard_add has left is still to be handed out */
+        shard->record_count = shard->message_count = shard->reply_count = shard->fetch_count = shard->cut_count = 0;
+    shard->given = false;
+    shard->now = now;
+    shard->fault = fault;
+    for (struct sb_group *group = shard->active; group; group = group->next_active)
+        sb_partition_begin(group->partition, now.wall_ms, fault); /* sb_shard_add had begun */
+}
+
+/* Messages whose term and vote are durable leave, in order. */
+static int collect_messages(struct sb_shard *shard, struct sb_group *group)
+{
+    while (group->outbox && group->outbox->record <= shard->durable) {
+        struct sb_outbound *ready = group->outbox;
+        int status = sb_shard_grow((void **) &shard->messages, &shard->message_capacity, shard->message_count,
+                                   sizeof(*shard->messages));
+
+        if (status != WIRE_OK)
+            return status;
+        group->outbox = ready->next;
+        if (!group->outbox)
+            group->outbox_end = &group->outbox;
+        ready->next = shard->sent;
+        shard->sent = ready;
+        shard->messages[shard->message_count++] = (struct sb_message){ready->to, sb_buffer_span(&ready->bytes)};
     }
     return WIRE_OK;
 }
 
-static void begin_step(struct sb_shard *shard, uint64_t now_ms, struct sb_fault *fault)
+/* Everything that was touched in this step. Groups whose messages wait for a record are visited each time. */
+static int finish_groups(struct sb_shard *shard, bool *more)
 {
-    for (size_t i = 0; i < shard->reply_count; i++)
-        sb_buffer_close(&shard->reply_buffers[i]);
-    shard->reply_count = 0;
-    shard->fetch_count = 0;
-    if (shard->handed_out)
-        shard->entry_count = 0; /* what was sealed before the first step is still to be handed out */
-    shard->handed_out = false;
-    shard->fault = fault;
-    shard->now_ms = now_ms;
+    int status = WIRE_OK;
+
+    while (shard->active && status == WIRE_OK) {
+        struct sb_group *group = shard->active;
+
+        status = sb_group_finish(group);
+        shard->active = group->next_active;
+        group->active = false;
+    }
+    for (struct sb_group **link = &shard->outgoing; *link && status == WIRE_OK;) {
+        struct sb_group *group = *link;
+
+        status = collect_messages(shard, group);
+        if (group->outbox)
+            link = &group->next_outgoing;
+        else {
+            *link = group->next_outgoing;
+            group->outgoing = false;
+        }
+    }
+    *more = shard->unsettled > 0;
+    return status;
 }
 
-int sb_shard_step(struct sb_shard *shard, uint64_t now_ms, const struct sb_event *events, size_t count,
+int sb_shard_step(struct sb_shard *shard, struct sb_now now, const struct sb_event *events, size_t count,
                   struct sb_step *out, struct sb_fault *fault)
 {
     bool more = false;
     int status = WIRE_OK;
 
-    begin_step(shard, now_ms, fault);
+    begin_step(shard, now, fault);
     for (size_t i = 0; i < count && status == WIRE_OK; i++)
         status = handle(shard, &events[i]);
     if (status == WIRE_OK)
-        status = sb_settle(shard, &more);
+        status = fire_timeouts(shard);
     if (status == WIRE_OK)
-        status = collect_fetches(shard);
-    *out = (struct sb_step){.entries = shard->entries,
-                            .entry_count = shard->entry_count,
+        status = finish_groups(shard, &more);
+    *out = (struct sb_step){.records = shard->records,
+                            .record_count = shard->record_count,
+                            .messages = shard->messages,
+                            .message_count = shard->message_count,
                             .replies = shard->replies,
                             .reply_count = shard->reply_count,
                             .fetches = shard->fetches,
                             .fetch_count = shard->fetch_count,
-                            .applied_version = shard->applied.version,
-                            .applied_index = shard->applied.index,
-                            .horizon = shard->applied.horizon,
+                            .cuts = shard->cuts,
+                            .cut_count = shard->cut_count,
+                            .timeout_ms = shard->group_count > 0 ? shard->heap[0]->timeout_ms : UINT64_MAX,
                             .more = more};
-    shard->handed_out = true;
+    shard->given = true;
     return status;
 }
 
 /* ---- life ---- */
 
-static int load_transactions(struct sb_shard *shard)
-{
-    struct sb_meta_key low;
-    struct sb_meta_key high;
-    struct wire_span low_span = sb_meta_key_transaction(&low, 0);
-    struct wire_span high_span = sb_meta_key_intents(&high, 0, 0);
-    struct sb_iterator *it;
-    int status = shard->store->iterate(shard->store->self, NULL, SB_ITEMS, low_span, high_span, &it, shard->fault);
-
-    if (status != WIRE_OK)
-        return status;
-    for (it->seek(it->self, low_span); status == WIRE_OK && it->valid(it->self); it->next(it->self)) {
-        struct wire_span key = it->key(it->self);
-        struct sb_transaction transaction;
-        struct wire_reader r = wire_reader_of(key.data, key.size);
-
-        wire_read_bytes(&r, low.size - 8);
-        status = sb_transaction_decode(wire_read_u64(&r), it->value(it->self), &transaction);
-        if (status != WIRE_OK || wire_reader_finish(&r) != WIRE_OK)
-            status =
-                sb_fault_set(shard->fault, WIRE_E_CORRUPT, "a record of a transaction in the items store is malformed");
-        if (status == WIRE_OK)
-            status = sb_transactions_put(shard->applied_transactions, &transaction);
-    }
-    if (status == WIRE_OK)
-        status = it->status(it->self, shard->fault);
-    it->close(it->self);
-    return status;
-}
-
-int sb_shard_open(const struct sb_shard_options *options, struct sb_shard **out, uint64_t *applied_index,
-                  struct sb_fault *fault)
+int sb_shard_open(const struct sb_shard_options *options, struct sb_shard **out)
 {
     struct sb_shard *shard = sb_alloc(sizeof(*shard));
-    int status;
 
     if (!shard)
         return WIRE_E_NOMEM;
     shard->options = *options;
-    shard->store = options->store;
-    shard->applied_transactions = options->transactions;
-    shard->flights_end = &shard->flights;
-    shard->waiting_end = &shard->waiting;
-    shard->deferred_end = &shard->deferred;
-    shard->fault = fault;
-    status = sb_overlay_open(&shard->overlay);
-    if (status == WIRE_OK)
-        status = sb_transactions_open(&shard->evaluated_transactions);
-    if (status == WIRE_OK)
-        status = sb_meta_applied(shard->store, false, &shard->applied, fault);
-    if (status == WIRE_OK)
-        status = load_transactions(shard);
-    if (status != WIRE_OK) {
-        sb_shard_close(shard);
-        return status;
-    }
-    if (shard->applied.horizon)
-        shard->store->set_horizon(shard->store->self, shard->applied.horizon);
-    *applied_index = shard->applied.index;
+    shard->graves_end = &shard->graves;
+    rg_set_heap(sb_alloc, sb_realloc, sb_free);
     *out = shard;
     return WIRE_OK;
-}
-
-int sb_shard_replay(struct sb_shard *shard, const struct sb_log_entry *entry, struct sb_fault *fault)
-{
-    struct wire_entry opened;
-    int status = wire_entry_open(entry->payload.data, entry->payload.size, &opened);
-
-    shard->fault = fault;
-    if (status != WIRE_OK || opened.index != entry->index || opened.term != entry->term || opened.group != entry->group)
-        return sb_fault_set(fault, WIRE_E_CORRUPT, "log entry %llu is malformed: %s", (unsigned long long) entry->index,
-                            wire_error_text(status == WIRE_OK ? WIRE_E_BAD_FORMAT : status));
-    if (opened.index <= shard->applied.index)
-        return WIRE_OK;
-    return sb_apply(shard, &opened, (struct wire_span){NULL, 0}, 0);
-}
-
-/* Owners of undecided transactions are gone with the last process; what was prepared is for Postgres to decide. */
-static int abort_orphans(struct sb_shard *shard)
-{
-    struct sb_transaction found;
-    struct sb_draft draft;
-    uint64_t after = 0;
-    bool begun = false;
-    int status = WIRE_OK;
-
-    while (status == WIRE_OK && sb_transactions_next(shard->applied_transactions, after, &found) == WIRE_OK) {
-        after = found.id;
-        status = sb_transactions_put(shard->evaluated_transactions, &found);
-        if (status != WIRE_OK || found.state != SB_TRANSACTION_PENDING)
-            continue;
-        if (!begun)
-            status = sb_draft_begin(shard, 0, &draft);
-        begun = true;
-        if (status == WIRE_OK)
-            status = sb_decide(&draft, &found, SB_TRANSACTION_ABORTED);
-        if (status != WIRE_E_TOO_LARGE)
-            continue;
-        status = sb_draft_seal(&draft);
-        begun = false;
-        after = found.id - 1;
-    }
-    return status == WIRE_OK && begun ? sb_draft_seal(&draft) : status;
-}
-
-int sb_shard_start(struct sb_shard *shard, uint64_t term, uint64_t now_ms, struct sb_fault *fault)
-{
-    shard->fault = fault;
-    shard->now_ms = now_ms;
-    shard->term = term > shard->applied.term ? term : shard->applied.term;
-    shard->last_index = shard->applied.index;
-    shard->last_version = shard->applied.version;
-    shard->horizon = shard->applied.horizon;
-    shard->next_storage_id = shard->applied.next_storage_id ? shard->applied.next_storage_id : 1;
-    shard->next_transaction = shard->applied.next_transaction ? shard->applied.next_transaction : 1;
-    return abort_orphans(shard);
 }
 
 void sb_shard_close(struct sb_shard *shard)
 {
     if (!shard)
         return;
-    begin_step(shard, 0, NULL);
-    free_flight(shard->drafting);
-    while (shard->flights) {
-        struct sb_flight *gone = shard->flights;
-
-        shard->flights = gone->next;
-        free_flight(gone);
-    }
-    while (shard->waiting) {
-        struct sb_waiting *gone = shard->waiting;
-
-        shard->waiting = gone->next;
-        sb_buffer_close(&gone->bytes);
-        sb_free(gone);
-    }
-    for (int i = 0; i < 2; i++) {
-        struct sb_parked **list = i ? &shard->parked : &shard->deferred;
-
-        while (*list) {
-            struct sb_parked *gone = *list;
-
-            *list = gone->next;
-            sb_parked_free(gone);
-        }
-    }
-    sb_overlay_close(&shard->overlay);
-    sb_transactions_close(shard->evaluated_transactions);
-    sb_free(shard->entries);
+    begin_step(shard, shard->now, NULL);
+    for (size_t i = 0; i < shard->group_count; i++)
+        sb_group_close(shard->groups[i]);
+    sb_flights_free(shard->graves);
+    sb_free(shard->groups);
+    sb_free(shard->heap);
+    sb_free(shard->pending);
+    sb_free(shard->received);
+    sb_free(shard->received_bytes);
+    sb_free(shard->received_configurations);
+    sb_free(shard->records);
+    sb_free(shard->messages);
     sb_free(shard->replies);
-    sb_free(shard->reply_buffers);
     sb_free(shard->fetches);
+    sb_free(shard->cuts);
     sb_free(shard);
 }
 
-uint64_t sb_shard_prepared(struct sb_shard *shard, uint64_t after)
+bool sb_shard_status(const struct sb_shard *shard, uint64_t id, struct sb_group_status *out)
 {
-    struct sb_transaction found;
-    uint64_t least = 0;
-    uint64_t id = 0;
+    const struct sb_group *group = find_group(shard, id);
 
-    while (sb_transactions_next(shard->evaluated_transactions, id, &found) == WIRE_OK) {
-        id = found.id;
-        if (found.state == SB_TRANSACTION_PREPARED && found.decider > after && (least == 0 || found.decider < least))
-            least = found.decider;
-    }
-    return least;
+    if (!group)
+        return false;
+    *out = (struct sb_group_status){.role = rg_role(group->member),
+                                    .leads = sb_partition_leads(group->partition),
+                                    .leader = rg_leader(group->member),
+                                    .term = rg_term(group->member),
+                                    .commit_index = rg_commit(group->member),
+                                    .last_index = rg_last_index(group->member),
+                                    .durable_index = group->durable_index,
+                                    .lease_until_ms = rg_lease_until(group->member),
+                                    .applied = *sb_partition_applied(group->partition)};
+    sb_partition_status(group->partition, &out->partition);
+    return true;
 }
 
-void sb_shard_status(const struct sb_shard *shard, struct sb_shard_status *out)
+uint64_t sb_shard_prepared(struct sb_shard *shard, uint64_t id, uint64_t after)
 {
-    uint64_t parked = 0;
+    struct sb_group *group = find_group(shard, id);
 
-    for (const struct sb_parked *at = shard->parked; at; at = at->next)
-        parked++;
-    *out = (struct sb_shard_status){.applied_index = shard->applied.index,
-                                    .in_flight_entries = shard->last_index - shard->applied.index,
-                                    .locks = shard->overlay.lock_count,
-                                    .parked = parked,
-                                    .transactions = sb_transactions_count(shard->applied_transactions),
-                                    .user_bytes = shard->user_bytes};
+    return group ? sb_partition_prepared(group->partition, after) : 0;
 }

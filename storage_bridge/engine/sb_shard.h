@@ -1,126 +1,141 @@
 /*
- * The shard: evaluates writes in arrival order against the newest state, in-flight writes included; turns them into log
- * entries; applies entries once they are durable; then replies.
+ * The shard: the groups of a node, each a partition (sb_partition.h) behind a member of a replication group
+ * (rg_group.h). It steps them, and turns what they want into one batch of log records for all of them, messages to
+ * other nodes, and replies.
  *
- * A step function without threads, clock or I/O of its own: what happens comes in as events with the time, what must be
- * done comes out (entries to append and sync, fetches, replies). The items store is called directly (reads of memory,
- * writes to memtables). The same code runs under the simulator (tests/sim).
+ *   REQUEST -> the partition's leader evaluates -> entry -> [appended and synced here] -> DURABLE
+ *                                                   \-> message -> [members' logs] -> MESSAGE (result) -> committed
+ *   -> applied -> reply. A group of one takes the same way: its own log is the majority.
  *
- *   REQUEST -> evaluate -> entry in flight -> [caller appends and syncs] -> DURABLE -> apply to the store -> reply
+ * Rules (see also rg_group.h)
+ * - Records are appended in the order they are handed out, those of a step in one batch; DURABLE counts them. A
+ * message leaves the shard only when its member's term and vote are durable. What members claim to hold is durable:
+ * the core counts nothing else. So a leader's entries may reach its followers before its own disk has them.
+ * - Entries are applied when they are committed and durable here: the items store never knows more than the log.
+ * - A leader evaluates requests when it has applied an entry of its own term. Nobody else does.
+ * - The log is cut below what the items store has made durable (FLUSHED); members of larger groups keep some entries
+ * more for others that fell behind.
  *
- * Rules
- * - A write that needs an item which is not in memory waits as "parked" until the caller has fetched it (FETCHED);
- * others pass it.
- * - Every reply that depended on an in-flight entry, refusals included, waits until that entry is durable and applied.
- * - What a final write supersedes is kept in the history only if a snapshot may need it: the caller says so before each
- * portion of entries is applied. For a minute after a transaction prepared with Postgres was committed all is kept:
- * snapshots that must not see it are fitted below it (design: both or neither).
- * - The lock of a transaction goes when its commit entry enters the in-flight overlay, not after the sync.
- * - After an error from log or store the caller stops the process; nothing in flight is acknowledged.
+ * A step function: no threads, clock or I/O but reads of log and store. The same code runs under the simulator.
  *
- * Caller: one thread. Locks: none of its own.
+ * Caller: one thread. Locks: none of its own. After an error the process stops; nothing in flight is acknowledged.
  */
 #ifndef SB_SHARD_H
 #define SB_SHARD_H
 
-#include "sb_log.h"
-#include "sb_meta.h"
-#include "sb_read.h"
+#include "rg_group.h"
+#include "sb_partition.h"
 
 struct sb_shard;
 
-#define SB_KEEP_AFTER_DECISION_MS UINT64_C(60000) /* see the rules */
-
-/*
- * Around each portion of entries that makes anything visible; may be NULL. `begin`: everything up to `version` is
- * durable and about to be applied: publish it as the newest version, readers of it wait for `end`; or only in `end`,
- * and return 0. Returns H: images
- * that are superseded at or below H may go, nobody reads below H and nobody will (0: keep all). `keep`: no new H, now.
- */
-struct sb_portions {
-    void *context;
-    uint64_t (*begin)(void *context, uint64_t version, bool keep);
-    void (*end)(void *context, uint64_t version);
+/* wall_ms: of versions. boot_ms: of timeouts and leases, a clock that runs through suspend and never goes back. */
+struct sb_now {
+    uint64_t wall_ms;
+    uint64_t boot_ms;
 };
 
 struct sb_shard_options {
+    uint64_t node;
+    uint32_t seed;
+    uint32_t election_timeout_ms;
+    uint32_t heartbeat_ms;
+    uint32_t lease_ms; /* see rg_group.h */
+    uint32_t install_timeout_ms;
+    uint64_t trailing_entries; /* that a group of several members keeps in the log behind what is durably applied */
     struct sb_store *store;
-    struct sb_transactions *transactions;
-    uint64_t max_in_flight_bytes; /* entries not yet durable; beyond it new requests wait, but for ABORT and DECIDE */
-    uint64_t settle_keys_max;     /* a committed transaction with more keys is left unsettled */
+    uint64_t max_in_flight_bytes; /* of a group */
+    uint64_t settle_keys_max;
     struct sb_portions portions;
+    /* The payload of an entry that was handed out and is durable, appended to `out`. Errors: as sb_log_read. */
+    int (*read_log)(void *context, uint64_t group, uint64_t index, uint64_t *term, struct sb_buffer *out,
+                    struct sb_fault *fault);
+    void *log;
 };
 
-enum sb_event_kind {
-    SB_EVENT_REQUEST = 1, /* token, bytes */
-    SB_EVENT_DURABLE = 2, /* index: every entry up to it is synced */
-    SB_EVENT_FETCHED = 3, /* token: of the parked request whose keys were read */
-    SB_EVENT_TICK = 4,    /* horizon: proposal, 0 = none; also drives settling */
-    SB_EVENT_FULL = 5     /* the log finds no room: what waits for entries in flight is refused */
+/* What the log holds of a group, collected while it is opened: call sb_digest_add for each entry, in log order. */
+struct sb_digest {
+    uint64_t first_index;
+    uint64_t term; /* greatest seen */
+    struct rg_entry *entries;
+    size_t count;
+    size_t capacity;
+    struct wire_configuration *configurations; /* that entries point to */
+    size_t configuration_count;
+    size_t configuration_capacity;
 };
+/* Errors: WIRE_E_NOMEM, WIRE_E_CORRUPT (no entry, or one that does not follow). */
+int sb_digest_add(struct sb_digest *digest, const struct sb_log_entry *entry, struct sb_fault *fault);
+void sb_digest_close(struct sb_digest *digest);
 
-struct sb_event {
-    enum sb_event_kind kind;
-    uint64_t token;
-    struct wire_span bytes; /* borrowed for the step */
-    uint64_t index;
-    uint64_t horizon;
-};
-
-struct sb_reply {
-    uint64_t token;
-    enum wire_operation operation;
+/* A message to another node, whole bytes of wire_peer.h. */
+struct sb_message {
+    uint64_t to;
     struct wire_span bytes;
 };
 
-struct sb_fetch {
-    uint64_t token;
-    const struct wire_span *keys; /* of SB_ITEMS; valid until FETCHED(token) */
-    size_t key_count;
+/* Entries of `group` up to `index` may go from the log. */
+struct sb_cut {
+    uint64_t group;
+    uint64_t index;
 };
 
-/* What a step asks for. Arrays belong to the shard: entries until their DURABLE, fetches until their FETCHED, replies
- * until the next step. */
+/*
+ * Events, beside those of a partition (REQUEST, FETCHED with their group; TICK; FULL):
+ *   DURABLE   index: how many more of the records handed out are durable
+ *   MESSAGE   bytes: of wire_peer.h, from another node; `token`: the node that the link has authenticated
+ *   FLUSHED   group, index, token: an entry that the items store has applied durably, and its term
+ *   RESIGN    planned stop: no new requests; when what is in flight is applied, each group's leadership is handed over
+ */
+
+/* What a step asks for. Arrays belong to the shard: the bytes of records until their DURABLE, fetches until their
+ * FETCHED, everything else until the next step. */
 struct sb_step {
-    const struct sb_log_entry *entries;
-    size_t entry_count;
+    const struct sb_log_entry *records; /* entries and states (index 0), for sb_log_append */
+    size_t record_count;
+    const struct sb_message *messages;
+    size_t message_count;
     const struct sb_reply *replies;
     size_t reply_count;
     const struct sb_fetch *fetches;
     size_t fetch_count;
-    uint64_t applied_version; /* publish before sending replies */
-    uint64_t applied_index;
-    uint64_t horizon; /* publish before sending replies */
-    bool more;        /* call again with TICK even if nothing happens: there is settling to do */
+    const struct sb_cut *cuts;
+    size_t cut_count;
+    uint64_t timeout_ms; /* boot clock: step again by then; UINT64_MAX: no need */
+    bool more;           /* step again with TICK even if nothing happens: there is settling to do */
 };
 
-/* Opens on a store; reads the applied record and the transactions. Then every live log entry above *applied_index is
- * passed to sb_shard_replay in order, then sb_shard_start. */
-int sb_shard_open(const struct sb_shard_options *options, struct sb_shard **out, uint64_t *applied_index,
-                  struct sb_fault *fault);
-int sb_shard_replay(struct sb_shard *shard, const struct sb_log_entry *entry, struct sb_fault *fault);
-/* Ends replay: pending transactions that were not prepared are aborted (their owners are gone). Prepared ones wait for
- * WIRE_DECIDE. term: of new entries. */
-int sb_shard_start(struct sb_shard *shard, uint64_t term, uint64_t now_ms, struct sb_fault *fault);
+int sb_shard_open(const struct sb_shard_options *options, struct sb_shard **out);
 void sb_shard_close(struct sb_shard *shard);
 
-/* Errors: WIRE_E_NOMEM, store errors: the shard is unusable then. Bad requests are answered, never an error. */
-int sb_shard_step(struct sb_shard *shard, uint64_t now_ms, const struct sb_event *events, size_t count,
+/*
+ * Open a member: from its durable state in the log (`state`, empty if there is none), its entries there, and what the
+ * store has applied. One that knows nothing is made new with `members` (of count 0: it waits to be told). What is known
+ * to be committed is applied at once. `transactions`: the table that readers use, borrowed. What it has to log is handed
+ * out by the next step.
+ * Errors: WIRE_E_CORRUPT (store and log are not of one state), those of log and store, WIRE_E_NOMEM.
+ */
+int sb_shard_add(struct sb_shard *shard, struct sb_now now, uint64_t group, struct wire_span state,
+                 const struct sb_digest *digest, const struct wire_configuration *members,
+                 struct sb_transactions *transactions, struct sb_fault *fault);
+
+int sb_shard_step(struct sb_shard *shard, struct sb_now now, const struct sb_event *events, size_t count,
                   struct sb_step *out, struct sb_fault *fault);
 
-/* Prepared transactions whose decision is unknown, ascending by decider: the least above `after`. 0: none. For
- * recovery; caller as for step. */
-uint64_t sb_shard_prepared(struct sb_shard *shard, uint64_t after);
-
-/* Counters for WIRE_STATUS. */
-struct sb_shard_status {
-    uint64_t applied_index;
-    uint64_t in_flight_entries;
-    uint64_t locks;
-    uint64_t parked;
-    uint64_t transactions;
-    uint64_t user_bytes; /* keys and items of effects applied since open */
+struct sb_group_status {
+    enum rg_role role;
+    bool leads; /* answers requests */
+    uint64_t leader;
+    uint64_t term;
+    uint64_t commit_index;
+    uint64_t last_index;
+    uint64_t durable_index;
+    uint64_t lease_until_ms; /* boot clock, exclusive; 0: none */
+    struct sb_applied applied;
+    struct sb_partition_status partition;
 };
-void sb_shard_status(const struct sb_shard *shard, struct sb_shard_status *out);
+/* False: no such group here. */
+bool sb_shard_status(const struct sb_shard *shard, uint64_t group, struct sb_group_status *out);
+/* See sb_partition_prepared; of a group that leads. */
+uint64_t sb_shard_prepared(struct sb_shard *shard, uint64_t group, uint64_t after);
 
 #endif

@@ -13,7 +13,7 @@
 #include <sys/prctl.h>
 
 #define TURN_REQUESTS 256
-#define TURN_EVENTS (TURN_REQUESTS + 2) /* and a tick, and word of a full disk */
+#define TURN_EVENTS (TURN_REQUESTS + 4) /* and what is durable, a flush, a tick, and word of a full disk */
 #define IDLE_NS SB_NS_PER_S
 #define INLINE_SYNC_BYTES (64 * 1024) /* more takes so long that requests should be evaluated meanwhile */
 #define INLINE_SYNC_MAX                                                                                                \
@@ -57,6 +57,14 @@ int sb_command_wait(struct sb_server *server, struct sb_command *command, struct
     return WIRE_OK;
 }
 
+static bool leads(struct sb_server *server)
+{
+    struct sb_group_status status;
+
+    return sb_shard_status(server->shard, WIRE_GROUP_LOCAL, &status) && status.leads;
+}
+
+/* What was prepared is known only to a leader. */
 static struct sb_command *pop_command(struct sb_server *server)
 {
     struct sb_command *command;
@@ -65,6 +73,8 @@ static struct sb_command *pop_command(struct sb_server *server)
         return NULL;
     pthread_mutex_lock(&server->lock);
     command = server->commands;
+    if (command && command->kind == SB_COMMAND_PREPARED && !leads(server))
+        command = NULL;
     if (command) {
         server->commands = command->next;
         if (!server->commands)
@@ -89,7 +99,8 @@ static void end_command(struct sb_server *server, struct sb_command *command)
 
 static void add_request(struct sb_server *server, struct turn *turn, uint64_t token, struct wire_span bytes)
 {
-    turn->events[turn->count++] = (struct sb_event){.kind = SB_EVENT_REQUEST, .token = token, .bytes = bytes};
+    turn->events[turn->count++] =
+        (struct sb_event){.kind = SB_EVENT_REQUEST, .group = WIRE_GROUP_LOCAL, .token = token, .bytes = bytes};
     server->outstanding++;
 }
 
@@ -99,7 +110,7 @@ static void add_commands(struct sb_server *server, struct turn *turn)
 
     while (turn->count < TURN_REQUESTS && (command = pop_command(server)) != NULL) {
         if (command->kind == SB_COMMAND_PREPARED) {
-            command->number = sb_shard_prepared(server->shard, command->number);
+            command->number = sb_shard_prepared(server->shard, WIRE_GROUP_LOCAL, command->number);
             end_command(server, command);
             continue;
         }
@@ -186,6 +197,21 @@ static void add_tick(struct sb_server *server, struct turn *turn)
     turn->events[turn->count++] = (struct sb_event){.kind = SB_EVENT_TICK, .horizon = horizon};
 }
 
+/* So much of the log is not needed here any more. */
+static void add_flushed(struct sb_server *server, struct turn *turn)
+{
+    struct sb_event *event = &turn->events[turn->count];
+
+    if (!atomic_exchange_explicit(&server->flushed, false, memory_order_acquire))
+        return;
+    *event = (struct sb_event){.kind = SB_EVENT_FLUSHED, .group = WIRE_GROUP_LOCAL};
+    pthread_mutex_lock(&server->lock);
+    event->index = server->flushed_index;
+    event->token = server->flushed_term;
+    pthread_mutex_unlock(&server->lock);
+    turn->count++;
+}
+
 /* Word goes to the shard when the log begins to wait for room, and behind whatever comes meanwhile. */
 static void add_full(struct sb_server *server, struct turn *turn)
 {
@@ -200,11 +226,13 @@ static void add_full(struct sb_server *server, struct turn *turn)
 static void collect(struct sb_server *server, struct turn *turn)
 {
     uint64_t number;
+    uint64_t group;
 
     if (sb_sync_finished(server, &number))
         turn->events[turn->count++] = (struct sb_event){.kind = SB_EVENT_DURABLE, .index = number};
-    while (turn->count < TURN_REQUESTS && sb_worker_fetched(server, &number))
-        turn->events[turn->count++] = (struct sb_event){.kind = SB_EVENT_FETCHED, .token = number};
+    add_flushed(server, turn);
+    while (turn->count < TURN_REQUESTS && sb_worker_fetched(server, &group, &number))
+        turn->events[turn->count++] = (struct sb_event){.kind = SB_EVENT_FETCHED, .group = group, .token = number};
     add_commands(server, turn);
     add_slots(server, turn);
     sb_sync_start(server, false); /* a prefix to truncate, if nothing else is going on */
@@ -220,6 +248,14 @@ static bool must_end(struct sb_server *server)
                                       server->outstanding == 0 && sb_sync_idle(server));
 }
 
+static uint64_t pause_ns(const struct sb_server *server)
+{
+    uint64_t now = sb_boot_ms();
+    uint64_t left = server->timeout_ms > now ? server->timeout_ms - now : 0;
+
+    return left < IDLE_NS / SB_NS_PER_MS ? left * SB_NS_PER_MS : IDLE_NS;
+}
+
 /* At least one event, after a pause of at most a second. */
 static void collect_or_sleep(struct sb_server *server, struct turn *turn)
 {
@@ -233,7 +269,7 @@ static void collect_or_sleep(struct sb_server *server, struct turn *turn)
     event = sb_futex_sleep_begin(&queue->event, &queue->sleepers);
     collect(server, turn);
     if (turn->count == 0 && !must_end(server))
-        sb_futex_wait(&queue->event, event, IDLE_NS);
+        sb_futex_wait(&queue->event, event, pause_ns(server));
     sb_futex_sleep_end(&queue->sleepers);
     if (turn->count == 0)
         collect(server, turn);
@@ -242,23 +278,25 @@ static void collect_or_sleep(struct sb_server *server, struct turn *turn)
 }
 
 /* The version before replies: who has a reply takes snapshots that contain what it answers. */
-static void publish(struct sb_server *server, const struct sb_step *step)
+static void publish(struct sb_server *server)
 {
     struct sb_published *published = &server->published;
-    struct sb_shard_status status;
+    struct sb_group_status status;
+    const struct sb_partition_status *counters = &status.partition;
 
-    if (step->horizon > atomic_load(&server->shared->horizon))
-        atomic_store(&server->shared->horizon, step->horizon);
-    atomic_store(&server->readable_version, step->applied_version);
-    atomic_store(&server->shared->applied_version, step->applied_version);
-    atomic_store_explicit(&published->horizon, step->horizon, memory_order_relaxed);
-    sb_shard_status(server->shard, &status);
-    atomic_store_explicit(&published->applied_index, step->applied_index, memory_order_relaxed);
-    atomic_store_explicit(&published->in_flight_entries, status.in_flight_entries, memory_order_relaxed);
-    atomic_store_explicit(&published->locks, status.locks, memory_order_relaxed);
-    atomic_store_explicit(&published->parked, status.parked, memory_order_relaxed);
-    atomic_store_explicit(&published->transactions, status.transactions, memory_order_relaxed);
-    atomic_store_explicit(&published->user_bytes, status.user_bytes, memory_order_relaxed);
+    if (!sb_shard_status(server->shard, WIRE_GROUP_LOCAL, &status))
+        return;
+    if (status.applied.horizon > atomic_load(&server->shared->horizon))
+        atomic_store(&server->shared->horizon, status.applied.horizon);
+    atomic_store(&server->readable_version, status.applied.version);
+    atomic_store(&server->shared->applied_version, status.applied.version);
+    atomic_store_explicit(&published->horizon, status.applied.horizon, memory_order_relaxed);
+    atomic_store_explicit(&published->applied_index, status.applied.index, memory_order_relaxed);
+    atomic_store_explicit(&published->in_flight_entries, counters->in_flight_entries, memory_order_relaxed);
+    atomic_store_explicit(&published->locks, counters->locks, memory_order_relaxed);
+    atomic_store_explicit(&published->parked, counters->parked, memory_order_relaxed);
+    atomic_store_explicit(&published->transactions, counters->transactions, memory_order_relaxed);
+    atomic_store_explicit(&published->user_bytes, counters->user_bytes, memory_order_relaxed);
 }
 
 static void reply_command(struct sb_server *server, const struct sb_reply *reply)
@@ -294,8 +332,10 @@ static void deliver(struct sb_server *server, const struct sb_step *step)
 
 static int hand_out(struct sb_server *server, const struct sb_step *step)
 {
-    int status = sb_sync_add(server, step->entries, step->entry_count);
+    int status = sb_sync_add(server, step->records, step->record_count);
 
+    for (size_t i = 0; i < step->cut_count; i++)
+        atomic_store(&server->sync.truncate_wanted, step->cuts[i].index);
     for (size_t i = 0; i < step->fetch_count && status == WIRE_OK; i++)
         status = sb_worker_fetch(server, &step->fetches[i]);
     return status;
@@ -305,17 +345,19 @@ static int take_turn(struct sb_server *server, const struct turn *turn, struct s
 {
     struct sb_step step = {0};
     bool quiet;
-    int status = sb_shard_step(server->shard, sb_wall_ms(), turn->events, turn->count, &step, fault);
+    int status = sb_shard_step(server->shard, (struct sb_now){sb_wall_ms(), sb_boot_ms()}, turn->events, turn->count,
+                               &step, fault);
 
     if (status == WIRE_OK)
         status = hand_out(server, &step);
     if (status != WIRE_OK)
         return status;
     server->more = step.more;
+    server->timeout_ms = step.timeout_ms;
     quiet = server->outstanding - step.reply_count <= INLINE_SYNC_MAX && server->sync.next.bytes <= INLINE_SYNC_BYTES;
     if (!quiet)
         sb_sync_start(server, false);
-    publish(server, &step);
+    publish(server);
     deliver(server, &step);
     if (quiet)
         sb_sync_start(server, true);

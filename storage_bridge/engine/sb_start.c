@@ -1,10 +1,10 @@
 /*
  * Start and end from within: what is opened in which order, recovery, threads; and the same backwards.
  *
- * Identity -> items store -> shard and transactions -> log, whose entries above the applied index are replayed ->
- * threads. Everything that can make RocksDB start a thread happens in a thread whose signals are all blocked, for its
- * threads inherit the mask. Failure modes: what does not fit together is refused (another identity, a log that does not
- * contain what the items store has applied); sb_start_close undoes whatever was opened.
+ * Identity -> items store -> log -> shard, whose group applies the entries above the applied index -> threads.
+ * Everything that can make RocksDB start a thread happens in a thread whose signals are all blocked, for its threads
+ * inherit the mask. Failure modes: what does not fit together is refused (another identity, a log that does not contain
+ * what the items store has applied); sb_start_close undoes whatever was opened.
  */
 #include "sb_host.h"
 
@@ -14,6 +14,10 @@
 #include "sb_meta.h"
 
 #define PATH_SIZE 1200
+/* A group of one has no elections to wait for; these matter with more members. */
+#define ELECTION_TIMEOUT_MS 1000
+#define HEARTBEAT_MS 100
+#define INSTALL_TIMEOUT_MS 30000
 
 /* A call made in a thread of its own with all signals blocked. */
 struct blocked_call {
@@ -98,73 +102,51 @@ static int open_items(struct sb_server *server, struct sb_fault *fault)
     return status;
 }
 
-static int open_shard(struct sb_server *server, uint64_t *applied_index, struct sb_fault *fault)
+static int read_log(void *context, uint64_t group, uint64_t index, uint64_t *term, struct sb_buffer *out,
+                    struct sb_fault *fault)
+{
+    return sb_log_read(context, group, index, term, out, fault);
+}
+
+static int open_shard(struct sb_server *server, struct sb_fault *fault)
 {
     struct sb_shard_options options = {
+        .node = WIRE_NODE_LOCAL,
+        .seed = (uint32_t) sb_boot_ms(),
+        .election_timeout_ms = ELECTION_TIMEOUT_MS,
+        .heartbeat_ms = HEARTBEAT_MS,
+        .install_timeout_ms = INSTALL_TIMEOUT_MS,
         .store = &server->store,
         .max_in_flight_bytes = SB_IN_FLIGHT_MAX,
         .settle_keys_max = SB_SETTLE_KEYS_MAX,
         .portions = sb_shard_portions(server),
+        .read_log = read_log,
+        .log = server->log,
     };
     int status = sb_transactions_open(&server->transactions);
 
+    if (status == WIRE_OK)
+        status = sb_shard_open(&options, &server->shard);
     if (status != WIRE_OK)
-        return sb_fault_set(fault, status, "could not open the table of transactions: %s", wire_error_text(status));
+        return sb_fault_set(fault, status, "could not open the shard: %s", wire_error_text(status));
     server->reader = (struct sb_reader){&server->store, server->transactions, &server->shared->applied_version,
                                         &server->readable_version};
-    options.transactions = server->transactions;
-    return sb_shard_open(&options, &server->shard, applied_index, fault);
+    return WIRE_OK;
 }
 
-struct replay {
-    struct sb_server *server;
-    uint64_t applied_index; /* at open */
-    uint64_t last_index;    /* applied since */
-    uint64_t term;          /* greatest seen */
-    struct sb_fault fault;  /* why an entry was refused */
+struct found {
+    struct sb_digest digest; /* of the local group */
+    struct sb_fault fault;   /* why an entry was refused */
 };
 
-static int replay_entry(void *context, const struct sb_log_entry *entry)
+static int find_entry(void *context, const struct sb_log_entry *entry)
 {
-    struct replay *replay = context;
-    int status;
+    struct found *found = context;
 
-    if (entry->group != WIRE_GROUP_LOCAL)
-        return WIRE_OK;
-    if (entry->term > replay->term)
-        replay->term = entry->term;
-    if (entry->index <= replay->last_index)
-        return WIRE_OK;
-    if (entry->index != replay->last_index + 1)
-        return sb_fault_set(&replay->fault, WIRE_E_CORRUPT,
-                            "the items store in \"%s/items\" has applied log entry %llu, but the log goes on at entry "
-                            "%llu: the two are not of one state",
-                            replay->server->path, (unsigned long long) replay->last_index,
-                            (unsigned long long) entry->index);
-    status = sb_shard_replay(replay->server->shard, entry, &replay->fault);
-    if (status != WIRE_OK && replay->fault.code == WIRE_OK)
-        (void) sb_fault_set(&replay->fault, status, "could not apply log entry %llu: %s",
-                            (unsigned long long) entry->index, wire_error_text(status));
-    replay->last_index = entry->index;
-    return status;
+    return entry->group == WIRE_GROUP_LOCAL ? sb_digest_add(&found->digest, entry, &found->fault) : WIRE_OK;
 }
 
-/* What was applied was durable in the log first, and the keep thread leaves the last of it there. */
-static int check_continuity(struct sb_server *server, uint64_t applied_index, struct sb_fault *fault)
-{
-    uint64_t first;
-    uint64_t last;
-
-    sb_log_bounds(server->log, WIRE_GROUP_LOCAL, &first, &last);
-    if (last >= applied_index)
-        return WIRE_OK;
-    return sb_fault_set(
-        fault, WIRE_E_CORRUPT,
-        "the log in \"%s/log\" ends at entry %llu, but the items store has applied entry %llu: log files are missing",
-        server->path, (unsigned long long) last, (unsigned long long) applied_index);
-}
-
-static int open_log(struct sb_server *server, struct replay *replay, struct sb_fault *fault)
+static int open_log(struct sb_server *server, struct found *found, struct sb_fault *fault)
 {
     struct sb_log_options options = {server->options.log_segment_bytes, server->options.identity};
     char path[PATH_SIZE + 16];
@@ -174,17 +156,33 @@ static int open_log(struct sb_server *server, struct replay *replay, struct sb_f
     status = sb_files_system_open(path, &server->files, fault);
     server->files_open = status == WIRE_OK;
     if (status == WIRE_OK)
-        status = sb_log_open(&server->files, &options, replay_entry, replay, &server->log, fault);
-    if (replay->fault.code != WIRE_OK)
-        *fault = replay->fault;
-    return status == WIRE_OK ? check_continuity(server, replay->applied_index, fault) : status;
+        status = sb_log_open(&server->files, &options, find_entry, found, &server->log, fault);
+    if (found->fault.code != WIRE_OK)
+        *fault = found->fault;
+    return status;
+}
+
+/* The member applies what its log holds beyond the items store before this returns. */
+static int open_group(struct sb_server *server, const struct found *found, struct sb_fault *fault)
+{
+    struct wire_configuration alone = {.count = 1, .members = {{WIRE_NODE_LOCAL, WIRE_MEMBER_VOTER}}};
+    struct sb_now now = {sb_wall_ms(), sb_boot_ms()};
+    struct sb_buffer state = {0};
+    uint64_t term;
+    int status = sb_log_state(server->log, WIRE_GROUP_LOCAL, &term, &state);
+
+    if (status == WIRE_OK || status == WIRE_E_NOT_FOUND)
+        status = sb_shard_add(server->shard, now, WIRE_GROUP_LOCAL, sb_buffer_span(&state), &found->digest, &alone,
+                              server->transactions, fault);
+    sb_buffer_close(&state);
+    return status;
 }
 
 /* The state that replay has led to, for whoever comes before the first step. */
-static int publish_start(struct sb_server *server, const struct replay *replay, struct sb_fault *fault)
+static int publish_start(struct sb_server *server, const struct sb_applied *before, struct sb_fault *fault)
 {
     struct sb_applied applied;
-    int status = sb_meta_applied(&server->store, false, &applied, fault);
+    int status = sb_meta_applied(&server->store, WIRE_GROUP_LOCAL, false, &applied, fault);
 
     if (status != WIRE_OK)
         return status;
@@ -195,11 +193,11 @@ static int publish_start(struct sb_server *server, const struct replay *replay, 
     atomic_store(&server->readable_version, applied.version);
     server->shared->engine_readers = server->options.reader_threads + 1;
     atomic_store(&server->published.applied_index, applied.index);
-    if (replay->last_index > replay->applied_index)
-        sb_host_line(server, SB_LEVEL_LOG, "replayed log entries %llu to %llu",
-                     (unsigned long long) replay->applied_index + 1, (unsigned long long) replay->last_index);
-    return sb_shard_start(server->shard, (applied.term > replay->term ? applied.term : replay->term) + 1, sb_wall_ms(),
-                          fault);
+    atomic_store(&server->replayed_unflushed, applied.index > before->index);
+    if (applied.index > before->index)
+        sb_host_line(server, SB_LEVEL_LOG, "replayed log entries %llu to %llu", (unsigned long long) before->index + 1,
+                     (unsigned long long) applied.index);
+    return WIRE_OK;
 }
 
 static int start_thread(void *(*run)(void *), void *argument, pthread_t *thread, struct sb_fault *fault)
@@ -232,25 +230,34 @@ static int start_threads(struct sb_server *server, struct sb_fault *fault)
     return status;
 }
 
+static int open_stores(struct sb_server *server, struct found *found, struct sb_applied *before, struct sb_fault *fault)
+{
+    int status = open_items(server, fault);
+
+    if (status == WIRE_OK)
+        status = sb_meta_applied(&server->store, WIRE_GROUP_LOCAL, false, before, fault);
+    return status == WIRE_OK ? open_log(server, found, fault) : status;
+}
+
 int sb_start_open(struct sb_server *server, struct sb_fault *fault)
 {
-    struct replay replay = {.server = server};
+    struct found found = {0};
+    struct sb_applied before = {0};
     bool made = false;
     int status = sb_identity_open(server->path, server->options.marker, server->options.identity,
                                   &server->directory_lock, &made, fault);
 
     if (status == WIRE_OK)
-        status = open_items(server, fault);
+        status = open_stores(server, &found, &before, fault);
     if (status == WIRE_OK)
-        status = open_shard(server, &replay.applied_index, fault);
-    replay.last_index = replay.applied_index;
+        status = open_shard(server, fault);
     if (status == WIRE_OK)
-        status = open_log(server, &replay, fault);
+        status = open_group(server, &found, fault);
+    sb_digest_close(&found.digest);
     if (status == WIRE_OK && made)
         status = sb_identity_complete(server->path, server->options.marker, server->options.identity, fault);
     if (status == WIRE_OK)
-        status = publish_start(server, &replay, fault);
-    atomic_store(&server->replayed_unflushed, replay.last_index > replay.applied_index);
+        status = publish_start(server, &before, fault);
     return status == WIRE_OK ? start_threads(server, fault) : status;
 }
 

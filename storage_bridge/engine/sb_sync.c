@@ -176,18 +176,20 @@ static void take_batch(struct sb_server *server)
     atomic_store_explicit(&sync->state, SB_SYNC_IDLE, memory_order_relaxed);
 }
 
-bool sb_sync_finished(struct sb_server *server, uint64_t *index)
+bool sb_sync_finished(struct sb_server *server, uint64_t *count)
 {
     struct sb_sync *sync = &server->sync;
+    size_t before;
     size_t bytes = 0;
 
     if (sync->handed == sync->synced.count)
         take_batch(server);
     if (sync->handed == sync->synced.count)
         return false;
+    before = sync->handed;
     while (sync->handed < sync->synced.count && bytes < PORTION_BYTES)
         bytes += sync->synced.entries[sync->handed++].payload.size;
-    *index = sync->synced.entries[sync->handed - 1].index;
+    *count = sync->handed - before;
     return true;
 }
 

@@ -64,12 +64,13 @@ int sb_worker_fetch(struct sb_server *server, const struct sb_fetch *fetch)
     return WIRE_OK;
 }
 
-bool sb_worker_fetched(struct sb_server *server, uint64_t *token)
+bool sb_worker_fetched(struct sb_server *server, uint64_t *group, uint64_t *token)
 {
     struct sb_fetch_node *node = list_pop(server, &server->fetched);
 
     if (!node)
         return false;
+    *group = node->fetch.group;
     *token = node->fetch.token;
     sb_free(node);
     return true;

@@ -667,7 +667,7 @@ void sim_clients_restarted(void *context)
         forget_transaction(&run->clients[i]);
     run->scan.running = false;
     memset(run->last_holder, 0, sizeof(run->last_holder));
-    while ((decider = sb_shard_prepared(run->world.shard, decider)) != 0) {
+    while ((decider = sb_shard_prepared(run->world.shard, WIRE_GROUP_LOCAL, decider)) != 0) {
         bool commit = false;
 
         for (size_t i = 0; i < run->op_count; i++)

@@ -365,7 +365,7 @@ static void action(struct run *run)
 /* Every transaction ends: no lock may be left. */
 static void retire(struct run *run)
 {
-    struct sb_shard_status status;
+    struct sb_partition_status status;
     bool busy = true;
 
     for (int round = 0; round < 100 && busy && !run->world.failed; round++) {
@@ -378,7 +378,7 @@ static void retire(struct run *run)
     }
     if (run->world.failed)
         return;
-    sb_shard_status(run->world.shard, &status);
+    status = sim_world_status(&run->world);
     if (busy || (status.locks != 0 && run->world.fault != SIM_FORGETFUL_LOCK))
         sim_world_fail(&run->world, "%llu locks are left when all transactions have ended",
                        (unsigned long long) status.locks);
@@ -387,12 +387,12 @@ static void retire(struct run *run)
 /* Nothing is left but what must be. */
 static void finish(struct run *run)
 {
-    struct sb_shard_status status;
+    struct sb_partition_status status;
 
     for (int round = 0; round < 2 && !run->world.failed; round++) {
         crash(run, true);
         sim_world_quiesce(&run->world);
-        sb_shard_status(run->world.shard, &status);
+        status = sim_world_status(&run->world);
         if (status.locks != 0 || status.parked != 0 || status.in_flight_entries != 0)
             sim_world_fail(&run->world, "locks, parked requests or entries are left");
         if (run->world.shard_options.settle_keys_max > KEYS * 100 && status.transactions != 0)

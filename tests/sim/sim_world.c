@@ -93,7 +93,8 @@ static void end_portion(void *context, uint64_t version)
     struct sb_applied applied;
 
     world->readable_version = world->applied_version = version;
-    if (sb_meta_applied(&world->store, false, &applied, &world->error) == WIRE_OK && applied.version != version)
+    if (sb_meta_applied(&world->store, WIRE_GROUP_LOCAL, false, &applied, &world->error) == WIRE_OK &&
+        applied.version != version)
         sim_world_fail(world, "version %llx was promised, %llx is applied", (unsigned long long) version,
                        (unsigned long long) applied.version);
 }
@@ -241,29 +242,29 @@ static void open_store(struct sim_world *world)
 
 /* ---- up and down ---- */
 
-struct replay {
+/* What the log of a reopened node holds, against what was ever appended. */
+struct found {
     struct sim_world *world;
-    uint64_t next;
-    uint64_t term;
+    struct sb_digest digest;
+    struct sb_fault fault;
 };
 
-static int replay_entry(void *context, const struct sb_log_entry *entry)
+static int find_entry(void *context, const struct sb_log_entry *entry)
 {
-    struct replay *replay = context;
-    struct sim_world *world = replay->world;
+    struct found *found = context;
+    struct sim_world *world = found->world;
 
-    replay->term = entry->term > replay->term ? entry->term : replay->term;
     if (!sim_model_same(world->model, entry->index, entry->payload))
         sim_world_fail(world, "the log holds an entry %llu that was never appended", (unsigned long long) entry->index);
-    if (entry->index < replay->next)
-        return WIRE_OK;
-    if (entry->index != replay->next) {
-        sim_world_fail(world, "the store has applied %llu entries, the log goes on at %llu",
-                       (unsigned long long) replay->next - 1, (unsigned long long) entry->index);
-        return WIRE_E_CORRUPT;
-    }
-    replay->next++;
-    return sb_shard_replay(world->shard, entry, &world->error);
+    return sb_digest_add(&found->digest, entry, &found->fault);
+}
+
+static int read_log(void *context, uint64_t group, uint64_t index, uint64_t *term, struct sb_buffer *out,
+                    struct sb_fault *fault)
+{
+    struct sim_world *world = context;
+
+    return sb_log_read(world->log, group, index, term, out, fault);
 }
 
 static void shut(struct sim_world *world)
@@ -279,35 +280,51 @@ static void shut(struct sim_world *world)
     world->queued = world->entry_count = world->fetch_count = 0;
 }
 
-static int open_node(struct sim_world *world, struct replay *replay)
+static int open_group(struct sim_world *world, const struct sb_digest *digest)
 {
-    uint64_t applied = 0;
+    struct wire_configuration alone = {.count = 1, .members = {{WIRE_NODE_LOCAL, WIRE_MEMBER_VOTER}}};
+    struct sb_buffer state = {0};
+    uint64_t term;
+    int status = sb_log_state(world->log, WIRE_GROUP_LOCAL, &term, &state);
+
+    if (status == WIRE_OK || status == WIRE_E_NOT_FOUND)
+        status = sb_shard_add(world->shard, (struct sb_now){world->now_ms, world->now_ms}, WIRE_GROUP_LOCAL,
+                              sb_buffer_span(&state), digest, &alone, world->transactions, &world->error);
+    sb_buffer_close(&state);
+    return status;
+}
+
+static int open_node(struct sim_world *world)
+{
+    struct found found = {.world = world};
     int status = sb_transactions_open(&world->transactions);
 
     if (status != WIRE_OK)
         return status;
     world->shard_options.store = &world->store;
-    world->shard_options.transactions = world->transactions;
     world->reader = (struct sb_reader){&world->reader_store, world->transactions, &world->applied_version,
                                        &world->readable_version};
-    status = sb_shard_open(&world->shard_options, &world->shard, &applied, &world->error);
-    if (status != WIRE_OK)
-        return status;
-    *replay = (struct replay){.world = world, .next = applied + 1};
-    status = sb_log_open(&world->files, &world->log_options, replay_entry, replay, &world->log, &world->error);
+    status = sb_log_open(&world->files, &world->log_options, find_entry, &found, &world->log, &world->error);
     if (status != WIRE_OK)
         world->log = NULL;
+    if (found.fault.code != WIRE_OK)
+        sim_world_fail(world, "start: %s", found.fault.text);
+    if (status == WIRE_OK)
+        status = sb_shard_open(&world->shard_options, &world->shard);
+    if (status == WIRE_OK)
+        status = open_group(world, &found.digest);
+    sb_digest_close(&found.digest);
     return status;
 }
 
 /* What the reopened node knows, against what it had promised. */
-static void check_start(struct sim_world *world, const struct replay *replay, const struct sb_applied *applied)
+static void check_start(struct sim_world *world, const struct sb_applied *applied)
 {
     uint64_t first;
     uint64_t last;
 
     sb_log_bounds(world->log, WIRE_GROUP_LOCAL, &first, &last);
-    if (applied->index != replay->next - 1 || last != applied->index)
+    if (last != applied->index)
         sim_world_fail(world, "applied entry %llu, the log ends at %llu", (unsigned long long) applied->index,
                        (unsigned long long) last);
     if (last < world->durable)
@@ -330,7 +347,6 @@ static void check_start(struct sim_world *world, const struct replay *replay, co
 static void start(struct sim_world *world)
 {
     struct sb_applied applied = {0};
-    struct replay replay;
     int status = WIRE_E_IO;
 
     for (int attempt = 0; status != WIRE_OK && !world->failed; attempt++) {
@@ -338,7 +354,7 @@ static void start(struct sim_world *world)
                           attempt < 3 && sim_random_one_in(&world->random, 4) ? 1 + sim_random_below(&world->random, 20)
                                                                               : 0,
                           WIRE_E_IO);
-        status = open_node(world, &replay);
+        status = open_node(world);
         if (status == WIRE_OK)
             break;
         if (attempt >= 3 || status != WIRE_E_IO)
@@ -353,20 +369,52 @@ static void start(struct sim_world *world)
     sim_files_fail_at(world->disk, 0, 0);
     if (world->failed)
         return;
-    status = sb_meta_applied(&world->store, false, &applied, &world->error);
+    status = sb_meta_applied(&world->store, WIRE_GROUP_LOCAL, false, &applied, &world->error);
     if (status == WIRE_OK)
-        check_start(world, &replay, &applied);
+        check_start(world, &applied);
     world->appended = world->durable = applied.index;
+    world->appended_records = world->durable_records = 0;
     world->applied_version = world->readable_version = applied.version;
     world->horizon = applied.horizon > world->horizon ? applied.horizon : world->horizon;
     if (world->gives_up) /* replay writes what it finds; older snapshots are gone with the process */
         world->horizon = applied.version;
     world->more = true;
-    if (status == WIRE_OK)
-        status = sb_shard_start(world->shard, (applied.term > replay.term ? applied.term : replay.term) + 1,
-                                world->now_ms, &world->error);
     if (status != WIRE_OK)
         sim_world_fail(world, "start: %s", wire_error_name(status));
+}
+
+static bool leads(const struct sim_world *world)
+{
+    struct sb_group_status status;
+
+    return sb_shard_status(world->shard, WIRE_GROUP_LOCAL, &status) && status.leads;
+}
+
+struct sb_partition_status sim_world_status(const struct sim_world *world)
+{
+    struct sb_group_status status = {0};
+
+    (void) sb_shard_status(world->shard, WIRE_GROUP_LOCAL, &status);
+    return status.partition;
+}
+
+/* The barrier of the new term is logged, unless that is when it goes down again. */
+static void take_lead(struct sim_world *world)
+{
+    while (!world->failed && !leads(world)) {
+        sim_world_step(world);
+        sim_world_append(world);
+        if (sim_random_one_in(&world->random, 8)) {
+            shut(world);
+            if (sim_random_one_in(&world->random, 2))
+                sim_files_crash(world->disk);
+            else
+                sim_files_restart(world->disk);
+            sim_store_crash(&world->store);
+            start(world);
+        } else
+            sim_world_sync(world);
+    }
 }
 
 void sim_world_crash(struct sim_world *world, bool power)
@@ -385,6 +433,7 @@ void sim_world_crash(struct sim_world *world, bool power)
         sim_files_restart(world->disk);
     sim_store_crash(&world->store);
     start(world);
+    take_lead(world);
     if (!world->failed)
         world->events.restarted(world->events.context);
 }
@@ -409,6 +458,12 @@ void sim_world_open(struct sim_world *world, uint64_t seed, enum sim_fault fault
                                                  .identity = IDENTITY};
     world->shard_options.max_in_flight_bytes = sim_random_one_in(&world->random, 3) ? 2000 : UINT64_C(16) << 20;
     world->gives_up = fault == SIM_GIVE_UP_ALL || sim_random_one_in(&world->random, 2);
+    world->shard_options.node = WIRE_NODE_LOCAL;
+    world->shard_options.election_timeout_ms = 1000;
+    world->shard_options.heartbeat_ms = 100;
+    world->shard_options.install_timeout_ms = 30000;
+    world->shard_options.read_log = read_log;
+    world->shard_options.log = world;
     world->shard_options.portions = (struct sb_portions){world, begin_portion, end_portion};
     world->shard_options.settle_keys_max = sim_random_one_in(&world->random, 3) ? 4 : 1000;
     world->model = sim_model_open(world->storage_id);
@@ -475,7 +530,9 @@ void sim_world_request(struct sim_world *world, uint64_t token, struct wire_span
     if (!copy)
         abort();
     memcpy(copy, bytes.data, bytes.size);
-    queue_event(world, (struct sb_event){.kind = SB_EVENT_REQUEST, .token = token, .bytes = {copy, bytes.size}});
+    queue_event(world,
+                (struct sb_event){
+                    .kind = SB_EVENT_REQUEST, .group = WIRE_GROUP_LOCAL, .token = token, .bytes = {copy, bytes.size}});
 }
 
 /* Published before it is logged, as the shard's thread does. */
@@ -493,28 +550,37 @@ void sim_world_full(struct sim_world *world)
     queue_event(world, (struct sb_event){.kind = SB_EVENT_FULL});
 }
 
-static void take_entries(struct sim_world *world, const struct sb_step *step)
+static void take_records(struct sim_world *world, const struct sb_step *step)
 {
-    if (step->entry_count == 0)
+    if (step->record_count == 0)
         return;
     world->entries =
-        grown(world->entries, &world->entry_capacity, world->entry_count + step->entry_count, sizeof(*world->entries));
-    for (size_t i = 0; i < step->entry_count; i++) {
+        grown(world->entries, &world->entry_capacity, world->entry_count + step->record_count, sizeof(*world->entries));
+    for (size_t i = 0; i < step->record_count; i++) {
         struct sb_log_entry *entry = &world->entries[world->entry_count++];
 
-        *entry = step->entries[i];
+        *entry = step->records[i];
         if (world->fault == SIM_REPLY_EARLY) { /* the shard frees what it believes durable */
             uint8_t *copy = sim_arena_take(entry->payload.size);
 
             memcpy(copy, entry->payload.data, entry->payload.size);
             entry->payload.data = copy;
         }
-        if (!sim_model_add(world->model, step->entries[i].index, step->entries[i].payload))
-            sim_world_fail(world, "entry %llu makes no sense", (unsigned long long) step->entries[i].index);
+        if (entry->index > 0 && !sim_model_add(world->model, entry->index, entry->payload))
+            sim_world_fail(world, "entry %llu makes no sense", (unsigned long long) entry->index);
     }
     if (world->fault == SIM_REPLY_EARLY)
-        queue_event(world,
-                    (struct sb_event){.kind = SB_EVENT_DURABLE, .index = step->entries[step->entry_count - 1].index});
+        queue_event(world, (struct sb_event){.kind = SB_EVENT_DURABLE, .index = step->record_count});
+}
+
+static void take_cuts(struct sim_world *world, const struct sb_step *step)
+{
+    for (size_t i = 0; i < step->cut_count; i++) {
+        int status = sb_log_truncate_prefix(world->log, step->cuts[i].group, step->cuts[i].index, &world->error);
+
+        if (status != WIRE_OK && !(world->armed && (status == WIRE_E_IO || status == WIRE_E_DISK_FULL)))
+            sim_world_fail(world, "cut: %s: %s", wire_error_name(status), world->error.text);
+    }
 }
 
 static void take_replies(struct sim_world *world, const struct sb_step *step)
@@ -535,6 +601,7 @@ static void take_replies(struct sim_world *world, const struct sb_step *step)
 void sim_world_step(struct sim_world *world)
 {
     struct sb_event events[SIM_EVENTS_MAX];
+    struct sb_group_status group = {0};
     struct sb_step step = {0};
     size_t count = world->queued;
     int status;
@@ -544,21 +611,25 @@ void sim_world_step(struct sim_world *world)
     memcpy(events, world->queue, count * sizeof(*events));
     world->queued = 0;
     world->now_ms += sim_random_below(&world->random, 3);
-    status = sb_shard_step(world->shard, world->now_ms, events, count, &step, &world->error);
+    status =
+        sb_shard_step(world->shard, (struct sb_now){world->now_ms, world->now_ms}, events, count, &step, &world->error);
     for (size_t i = 0; i < count; i++)
         free((void *) events[i].bytes.data);
     if (status != WIRE_OK) {
         broken(world, status, "step");
         return;
     }
-    take_entries(world, &step);
+    take_records(world, &step);
+    take_cuts(world, &step);
     if (step.fetch_count > 0)
         world->fetches = grown(world->fetches, &world->fetch_capacity, world->fetch_count + step.fetch_count,
                                sizeof(*world->fetches));
     for (size_t i = 0; i < step.fetch_count; i++)
         world->fetches[world->fetch_count++] = step.fetches[i].token;
-    world->applied_version = world->readable_version = step.applied_version;
-    world->horizon = step.horizon > world->horizon ? step.horizon : world->horizon;
+    if (!sb_shard_status(world->shard, WIRE_GROUP_LOCAL, &group) || step.message_count > 0)
+        sim_world_fail(world, "a group of one is not alone");
+    world->applied_version = world->readable_version = group.applied.version;
+    world->horizon = group.applied.horizon > world->horizon ? group.applied.horizon : world->horizon;
     world->more = step.more;
     take_replies(world, &step);
 }
@@ -576,24 +647,30 @@ void sim_world_append(struct sim_world *world)
         broken(world, status, "append");
         return;
     }
-    world->appended = world->entries[world->entry_count - 1].index;
+    for (size_t i = 0; i < world->entry_count; i++)
+        world->appended = world->entries[i].index > 0 ? world->entries[i].index : world->appended;
+    world->appended_records += world->entry_count;
     world->entry_count = 0;
 }
 
 void sim_world_sync(struct sim_world *world)
 {
+    uint64_t count;
     bool skip = world->fault == SIM_SKIP_SYNC && sim_random_one_in(&world->random, 4);
     int status;
 
-    if (world->appended <= world->durable || world->down || world->failed)
+    if (world->appended_records == world->durable_records || world->down || world->failed)
         return;
     status = skip ? WIRE_OK : sb_log_sync(world->log, &world->error);
     if (status != WIRE_OK) {
         broken(world, status, "sync");
         return;
     }
+    count = world->appended_records - world->durable_records;
     world->durable = world->appended;
-    queue_event(world, (struct sb_event){.kind = SB_EVENT_DURABLE, .index = world->appended});
+    world->durable_records = world->appended_records;
+    if (world->fault != SIM_REPLY_EARLY)
+        queue_event(world, (struct sb_event){.kind = SB_EVENT_DURABLE, .index = count});
 }
 
 void sim_world_fetch(struct sim_world *world)
@@ -606,7 +683,7 @@ void sim_world_fetch(struct sim_world *world)
     at = sim_random_below(&world->random, world->fetch_count);
     token = world->fetches[at];
     world->fetches[at] = world->fetches[--world->fetch_count];
-    queue_event(world, (struct sb_event){.kind = SB_EVENT_FETCHED, .token = token});
+    queue_event(world, (struct sb_event){.kind = SB_EVENT_FETCHED, .group = WIRE_GROUP_LOCAL, .token = token});
 }
 
 void sim_world_keep(struct sim_world *world)
@@ -616,18 +693,21 @@ void sim_world_keep(struct sim_world *world)
 
     if (world->down || world->failed)
         return;
-    status = sb_meta_applied(&world->store, true, &applied, &world->error);
-    if (status == WIRE_OK && applied.index > 1)
-        status = sb_log_truncate_prefix(world->log, WIRE_GROUP_LOCAL, applied.index - 1, &world->error);
-    if (status != WIRE_OK && !(world->armed && (status == WIRE_E_IO || status == WIRE_E_DISK_FULL)))
+    status = sb_meta_applied(&world->store, WIRE_GROUP_LOCAL, true, &applied, &world->error);
+    if (status != WIRE_OK)
         sim_world_fail(world, "keep: %s: %s", wire_error_name(status), world->error.text);
+    else if (applied.index > 0)
+        queue_event(world, (struct sb_event){.kind = SB_EVENT_FLUSHED,
+                                             .group = WIRE_GROUP_LOCAL,
+                                             .index = applied.index,
+                                             .token = applied.term});
 }
 
 void sim_world_quiesce(struct sim_world *world)
 {
     for (int i = 0; i < 100000 && !world->failed; i++) {
         bool busy = world->queued > 0 || world->entry_count > 0 || world->fetch_count > 0 ||
-                    world->appended > world->durable || world->more;
+                    world->appended_records > world->durable_records || world->more;
 
         if (world->down)
             sim_world_crash(world, true);

@@ -67,8 +67,10 @@ struct sim_world {
     struct sb_log_entry *entries; /* to be appended */
     size_t entry_count;
     size_t entry_capacity;
-    uint64_t appended; /* last index in the log */
-    uint64_t durable;  /* last index known to be synced */
+    uint64_t appended;         /* last index in the log */
+    uint64_t appended_records; /* states included, since the start */
+    uint64_t durable_records;
+    uint64_t durable; /* last index known to be synced */
     uint64_t *fetches;
     size_t fetch_count;
     size_t fetch_capacity;
@@ -106,7 +108,8 @@ void sim_world_fetch(struct sim_world *world);
 void sim_world_keep(struct sim_world *world);
 /* Everything goes on until nothing is left to do. */
 void sim_world_quiesce(struct sim_world *world);
-/* Loss of power (or of the process alone), and up again. */
+struct sb_partition_status sim_world_status(const struct sim_world *world);
+/* Loss of power (or of the process alone), and up again, leading. */
 void sim_world_crash(struct sim_world *world, bool power);
 /* Arm the failure of a coming operation of disk or store. */
 void sim_world_arm(struct sim_world *world);

@@ -2,7 +2,7 @@
  * What ends or spills transactions: COMMIT in one entry and in several, prepare and decide, SPILL, ABORT, settling;
  * what a restart makes of them.
  */
-#include "shard_node.h"
+#include "partition_node.h"
 
 /* ---- commits ---- */
 
@@ -180,9 +180,9 @@ static void test_decide(void **state)
     assert_int_equal(lock_and_commit(node, ALICE, 500, 0, 2, 100, 0), WIRE_OK);
     assert_int_equal(wire_read_u64(&node_reply(node)->body), 0);
     assert_int_equal(lock_and_commit(node, BOB, 400, 2, 2, 200, 0), WIRE_OK);
-    assert_int_equal(sb_shard_prepared(node->shard, 0), 400);
-    assert_int_equal(sb_shard_prepared(node->shard, 400), 500);
-    assert_int_equal(sb_shard_prepared(node->shard, 500), 0);
+    assert_int_equal(sb_partition_prepared(node->partition, 0), 400);
+    assert_int_equal(sb_partition_prepared(node->partition, 400), 500);
+    assert_int_equal(sb_partition_prepared(node->partition, 500), 0);
     for (int64_t i = 0; i < 4; i++)
         assert_int_equal(value_of_key(node, i), 10 + i);
     /* Prepared intents are locks, of their former owner too. */
@@ -217,7 +217,7 @@ static void test_prepared_survives(void **state)
     assert_int_equal(lock_and_commit(node, ALICE, 500, 1, 2, 100, 0), WIRE_OK);
     (void) node_submit(node, decide_request(node, 500, 1));
     assert_int_equal(node_restart(node, true), WIRE_OK);
-    assert_int_equal(sb_shard_prepared(node->shard, 0), 500);
+    assert_int_equal(sb_partition_prepared(node->partition, 0), 500);
     assert_int_equal(node_quiesce(node), WIRE_OK);
     assert_int_equal(value_of_key(node, 1), 1);
     assert_int_equal(put(node, 1, 9), WIRE_E_LOCKED);
@@ -227,7 +227,7 @@ static void test_prepared_survives(void **state)
     assert_int_equal(node_quiesce(node), WIRE_OK);
     assert_int_equal(node_restart(node, true), WIRE_OK);
     assert_int_equal(node_quiesce(node), WIRE_OK);
-    assert_int_equal(sb_shard_prepared(node->shard, 0), 0);
+    assert_int_equal(sb_partition_prepared(node->partition, 0), 0);
     assert_int_equal(value_of_key(node, 2), 101);
     node_free(node);
 }

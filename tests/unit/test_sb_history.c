@@ -1,5 +1,5 @@
 /* Superseded images: keys and values taken apart, one key, and the cursor in both directions against a plain list. */
-#include "shard_node.h"
+#include "partition_node.h"
 
 #include "sb_history.h"
 

@@ -2,7 +2,7 @@
  * Superseded images that nobody needs are not written: portions of entries, what they publish and give up, and what must
  * be kept whatever they say. Readers against a moving horizon are in test_sb_server.c and tests/sim.
  */
-#include "shard_node.h"
+#include "partition_node.h"
 
 static uint64_t images(struct node *node)
 {

@@ -2,7 +2,7 @@
  * Reads: scans in both directions with limits, targets and resumption over items and history, own intents, hostile
  * requests, damage; and what happens when the node goes on between two steps of a read.
  */
-#include "shard_node.h"
+#include "partition_node.h"
 
 #include <stdio.h>
 

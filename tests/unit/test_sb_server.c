@@ -359,7 +359,7 @@ static void test_wrong_directories_are_refused(void **state)
     (void) snprintf(name, sizeof(name), "%s/IDENTITY", b.path);
     file = fopen(name, "w");
     assert_non_null(file);
-    assert_int_equal(fwrite("cairnsto\0\0\0\1\0\0\0\2", 1, 16, file), 16);
+    assert_int_equal(fwrite("cairnsto\0\0\0\2\0\0\0\2", 1, 16, file), 16);
     assert_int_equal(fclose(file), 0);
     assert_int_equal(start_code(&other, &fault), WIRE_E_CORRUPT);
     move(b.path, "away", "IDENTITY");

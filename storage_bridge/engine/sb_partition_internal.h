@@ -1,15 +1,16 @@
 /*
- * The shard's inside, shared by its files: sb_shard.c (events, entries, replies), sb_evaluate.c and sb_decide.c
+ * The partition's inside, shared by its files: sb_partition.c (events, entries, replies), sb_evaluate.c and sb_decide.c
  * (requests), sb_apply.c (entries to the store), sb_settle.c (intents of decided transactions).
  *
  * Two tables of transactions: `applied` is what readers see; `evaluated` runs ahead by the entries in flight, and is
  * what evaluation believes.
  */
-#ifndef SB_SHARD_INTERNAL_H
-#define SB_SHARD_INTERNAL_H
+#ifndef SB_PARTITION_INTERNAL_H
+#define SB_PARTITION_INTERNAL_H
 
+#include "sb_flights.h"
 #include "sb_overlay.h"
-#include "sb_shard.h"
+#include "sb_partition.h"
 #include "wire_item.h"
 
 /* What lies under a key that an effect writes, as far as evaluation knows: spares applying a look of its own. Holds
@@ -20,23 +21,13 @@ enum sb_found {
     SB_FOUND_FINAL = 2 /* an item with a version, not an intent */
 };
 
-/* An entry from its making until it is applied. */
-struct sb_flight {
-    struct sb_flight *next;
-    uint64_t index;
-    uint64_t version;
-    bool decides; /* commits what was prepared with Postgres */
-    bool intents; /* nothing in it is visible to others before its transaction is decided */
-    struct sb_buffer bytes;
-    struct sb_buffer found; /* uint8_t, an enum sb_found, for each PUT and DELETE */
-};
-
 /* A reply that waits for an entry to be applied. */
 struct sb_waiting {
     struct sb_waiting *next;
     uint64_t index; /* deliver when applied >= index */
     uint64_t token;
     enum wire_operation operation;
+    bool refuses; /* tells of no change of its own: may be asked again should the leadership end */
     struct sb_buffer bytes;
 };
 
@@ -48,7 +39,8 @@ struct sb_parked {
     uint64_t ticket; /* the order in which requests were parked first, and are judged again */
     uint64_t index;
     bool spill;
-    bool fetched; /* its keys were read once: now read them here if memory lost them again */
+    bool dismissed; /* answered; only its keys are still in use */
+    bool fetched;   /* its keys were read once: now read them here if memory lost them again */
     struct wire_span *keys;
     size_t key_count;
     size_t key_capacity;
@@ -63,15 +55,17 @@ struct sb_settling {
     bool forgetting;
 };
 
-struct sb_shard {
-    struct sb_shard_options options;
+struct sb_partition {
+    struct sb_partition_options options;
     struct sb_store *store;
     struct sb_transactions *applied_transactions;
     struct sb_transactions *evaluated_transactions;
     struct sb_overlay overlay;
     struct sb_applied applied;
-    uint64_t term;
-    uint64_t last_index; /* of the newest entry made */
+    bool leads;
+    bool paused;
+    uint64_t term;       /* of the leadership */
+    uint64_t last_index; /* of the newest entry in flight, else of what is applied */
     uint64_t last_version;
     uint64_t next_storage_id;
     uint64_t next_transaction;
@@ -81,19 +75,19 @@ struct sb_shard {
     uint64_t tickets;
     bool full; /* the log found no room, and nothing has become durable since */
     uint64_t now_ms;
-    uint64_t serial; /* of requests */
-    uint64_t in_flight_bytes;
+    uint64_t serial;            /* of requests */
     uint64_t unwritten_release; /* newest commit entry that released a lock on a key it did not write */
     uint64_t user_bytes;
     struct sb_flight *drafting; /* the one entry under construction: freed at close if an error left it */
-    struct sb_flight *flights;  /* oldest first */
-    struct sb_flight **flights_end;
+    struct sb_flights flights;
     struct sb_waiting *waiting; /* index order */
     struct sb_waiting **waiting_end;
     uint64_t waiting_newest; /* index of the last of them */
     struct sb_parked *parked;
     struct sb_parked *deferred; /* for room, oldest first */
     struct sb_parked **deferred_end;
+    uint64_t configured_index; /* not told yet, 0: none */
+    struct wire_configuration configuration;
     struct sb_settling settling;
     uint64_t settled_through; /* transactions up to this id need no look for settling */
     /* What the running step gives back. */
@@ -115,7 +109,7 @@ struct sb_shard {
 #define SB_DRAFT_MARGIN 64 /* bytes that an entry stays below its limit */
 
 struct sb_draft {
-    struct sb_shard *shard;
+    struct sb_partition *partition;
     struct sb_flight *flight;
     struct wire_entry header;
     uint32_t effect_count;
@@ -123,18 +117,18 @@ struct sb_draft {
 
 /* Start an entry, the only one until it is sealed or dropped; transaction 0: effects are final. Version and index are
  * taken at once. Errors: WIRE_E_NOMEM. */
-int sb_draft_begin(struct sb_shard *shard, uint64_t transaction, struct sb_draft *draft);
+int sb_draft_begin(struct sb_partition *partition, uint64_t transaction, struct sb_draft *draft);
 /* found: of PUT and DELETE. Errors: WIRE_E_NOMEM, WIRE_E_TOO_LARGE (the draft is unchanged). */
 int sb_draft_add(struct sb_draft *draft, const struct wire_effect *effect, enum sb_found found);
-/* Seal and hand over to be logged; puts PUT and DELETE into the overlay. Errors: WIRE_E_NOMEM: the shard is broken. */
+/* Seal and hand over to be logged; puts PUT and DELETE into the overlay. Errors: WIRE_E_NOMEM: the partition is broken. */
 int sb_draft_seal(struct sb_draft *draft);
-/* Give it up. */
+/* Nothing else was drafted since. */
 void sb_draft_drop(struct sb_draft *draft);
 
 /* Queue a reply: status, detail, snapshot and body; goes out when `depends` is applied (0: at once). Errors:
  * WIRE_E_NOMEM. */
-int sb_shard_reply(struct sb_shard *shard, uint64_t token, enum wire_operation operation, int status, uint32_t detail,
-                   uint64_t snapshot, struct wire_span body, uint64_t depends);
+int sb_partition_reply(struct sb_partition *partition, uint64_t token, enum wire_operation operation, int status,
+                       uint32_t detail, uint64_t snapshot, struct wire_span body, uint64_t depends);
 
 /* The newest state of one key, as evaluation sees it. */
 struct sb_current {
@@ -151,35 +145,40 @@ struct sb_current {
 
 /* Errors: WIRE_E_WOULD_BLOCK: with out->depends, wait for that entry to be applied; with 0, the key is not in memory.
  * out->owned must be closed whatever the result. */
-int sb_current_find(struct sb_shard *shard, const struct wire_request *request, struct wire_span key, enum sb_tier tier,
-                    struct sb_current *out);
+int sb_current_find(struct sb_partition *partition, const struct wire_request *request, struct wire_span key,
+                    enum sb_tier tier, struct sb_current *out);
 
 /* Errors of reading are the request's; only running out of memory may have left something half done. */
-static inline bool sb_breaks_shard(int status)
+static inline bool sb_breaks_partition(int status)
 {
     return status == WIRE_E_NOMEM;
 }
 
-/* Evaluate one request. parked: its record if it was parked before, else NULL. Errors break the shard. */
-int sb_evaluate(struct sb_shard *shard, uint64_t token, struct wire_span bytes, struct sb_parked *parked);
+/* Evaluate one request. parked: its record if it was parked before, else NULL. Errors break the partition. */
+int sb_evaluate(struct sb_partition *partition, uint64_t token, struct wire_span bytes, struct sb_parked *parked);
 /* Keep a request for later. Takes over `parked` or makes a record. */
-int sb_park(struct sb_shard *shard, uint64_t token, struct wire_span bytes, struct sb_parked *parked,
+int sb_park(struct sb_partition *partition, uint64_t token, struct wire_span bytes, struct sb_parked *parked,
             struct sb_parked **out);
 void sb_parked_free(struct sb_parked *parked);
-/* Evaluate a COMMIT, SPILL, ABORT or DECIDE. Errors break the shard. */
-int sb_evaluate_commit(struct sb_shard *shard, uint64_t token, const struct wire_request *request);
-int sb_evaluate_spill(struct sb_shard *shard, uint64_t token, const struct wire_request *request,
+/* Evaluate a COMMIT, SPILL, ABORT or DECIDE. Errors break the partition. */
+int sb_evaluate_commit(struct sb_partition *partition, uint64_t token, const struct wire_request *request);
+int sb_evaluate_spill(struct sb_partition *partition, uint64_t token, const struct wire_request *request,
                       struct wire_span bytes, struct sb_parked *parked);
-int sb_evaluate_abort(struct sb_shard *shard, uint64_t token, const struct wire_request *request);
-int sb_evaluate_decide(struct sb_shard *shard, uint64_t token, const struct wire_request *request);
+int sb_evaluate_abort(struct sb_partition *partition, uint64_t token, const struct wire_request *request);
+int sb_evaluate_decide(struct sb_partition *partition, uint64_t token, const struct wire_request *request);
 /* Log the decision of a transaction (commit or abort) in the draft and in the evaluated table. */
 int sb_decide(struct sb_draft *draft, struct sb_transaction *transaction, enum sb_transaction_state state);
 
 /* Apply one entry to the store. found: see sb_flight, may be empty; unneeded: images that final writes supersede at or
- * below this version are not kept. Errors break the shard. */
-int sb_apply(struct sb_shard *shard, const struct wire_entry *entry, struct wire_span found, uint64_t unneeded);
+ * below this version are not kept. Errors break the partition. */
+int sb_apply(struct sb_partition *partition, const struct wire_entry *entry, struct wire_span found, uint64_t unneeded);
+
+/* sb_partition.c: all requests that wait to be judged, or for an entry, are answered: see sb_partition_lose. */
+int sb_partition_dismiss(struct sb_partition *partition, uint64_t leader);
+/* Those that waited for the replica to lead. */
+int sb_partition_resume(struct sb_partition *partition);
 
 /* One step of settling, if there is any to do. *more: call again soon. */
-int sb_settle(struct sb_shard *shard, bool *more);
+int sb_settle(struct sb_partition *partition, bool *more);
 
 #endif

@@ -1,11 +1,11 @@
 /*
- * What tests of the shard share: a shard on the simulated store with a log that is an array, and helpers that send one
+ * What tests of the partition share: a partition on the simulated store with a log that is an array, and helpers that send one
  * request and say what came of it.
  *
  * Entries are durable when the test says so (node_sync); fetches are answered at once unless `hold_fetches`.
  */
-#ifndef SHARD_NODE_H
-#define SHARD_NODE_H
+#ifndef PARTITION_NODE_H
+#define PARTITION_NODE_H
 
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,7 +13,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
-#include "sb_shard.h"
+#include "sb_partition.h"
 #include "sim_requests.h"
 #include "sim_store.h"
 
@@ -37,7 +37,7 @@ struct node_answer {
 struct node {
     struct sb_store store;
     struct sb_transactions *transactions;
-    struct sb_shard *shard;
+    struct sb_partition *partition;
     struct sb_reader reader;
     uint64_t settle_keys_max;
     uint64_t max_in_flight_bytes;
@@ -54,7 +54,7 @@ struct node {
     _Atomic uint64_t version; /* published */
     uint64_t horizon;
     uint64_t gives_up; /* images superseded up to here; 0: none */
-    bool keep;         /* what the shard said of the last portion */
+    bool keep;         /* what the partition said of the last portion */
     uint64_t portions;
     bool in_portion;
     uint64_t starts;
@@ -87,41 +87,51 @@ static inline void node_portion_end(void *context, uint64_t version)
     node->in_portion = false;
 }
 
+static inline void node_take(struct node *node, const struct sb_outcome *outcome);
+
+/* What the log holds is applied, then it leads. */
 static inline int node_open(struct node *node)
 {
-    struct sb_shard_options options = {.store = &node->store,
-                                       .max_in_flight_bytes = node->max_in_flight_bytes,
-                                       .settle_keys_max = node->settle_keys_max,
-                                       .portions = {node, node_portion_begin, node_portion_end}};
-    struct sb_applied record = {0};
-    uint64_t applied = 0;
+    struct sb_partition_options options = {.group = WIRE_GROUP_LOCAL,
+                                           .store = &node->store,
+                                           .max_in_flight_bytes = node->max_in_flight_bytes,
+                                           .settle_keys_max = node->settle_keys_max,
+                                           .portions = {node, node_portion_begin, node_portion_end}};
+    struct sb_outcome outcome = {0};
     int status = sb_transactions_open(&node->transactions);
 
-    node->shard = NULL;
+    node->partition = NULL;
     if (status != WIRE_OK)
         return status;
     options.transactions = node->transactions;
     node->reader = (struct sb_reader){&node->store, node->transactions, &node->version, &node->version};
-    status = sb_shard_open(&options, &node->shard, &applied, &node->fault);
+    status = sb_partition_open(&options, &node->partition, &node->fault);
     if (status != WIRE_OK)
-        node->shard = NULL;
-    for (size_t i = 0; i < node->entry_count && status == WIRE_OK; i++)
-        status = sb_shard_replay(node->shard, &node->entries[i], &node->fault);
+        node->partition = NULL;
+    for (size_t i = 0; i < node->entry_count && status == WIRE_OK; i++) {
+        if (node->entries[i].index > sb_partition_applied(node->partition)->index)
+            status = sb_partition_replay(node->partition, &node->entries[i], &node->fault);
+    }
     node->durable = node->entry_count > 0 ? node->entries[node->entry_count - 1].index : 0;
     node->fetch_count = 0;
-    node->more = true;
     node->in_portion = false;
+    if (status != WIRE_OK)
+        return status;
+    sb_partition_begin(node->partition, node->now_ms, &node->fault);
+    status = sb_partition_lead(node->partition, ++node->starts);
     if (status == WIRE_OK)
-        status = sb_meta_applied(&node->store, false, &record, &node->fault);
-    node->version = record.version;
-    return status == WIRE_OK ? sb_shard_start(node->shard, ++node->starts, node->now_ms, &node->fault) : status;
+        status = sb_partition_end(node->partition, &outcome);
+    if (status == WIRE_OK)
+        node_take(node, &outcome);
+    node->more = true;
+    return status;
 }
 
 static inline void node_shut(struct node *node)
 {
-    sb_shard_close(node->shard);
+    sb_partition_close(node->partition);
     sb_transactions_close(node->transactions);
-    node->shard = NULL;
+    node->partition = NULL;
     node->transactions = NULL;
 }
 
@@ -153,7 +163,7 @@ static inline void node_free(struct node *node)
 
 /* ---- steps ---- */
 
-static inline void node_take(struct node *node, const struct sb_step *step)
+static inline void node_take(struct node *node, const struct sb_outcome *step)
 {
     for (size_t i = 0; i < step->entry_count; i++) {
         struct sb_log_entry entry = step->entries[i];
@@ -182,19 +192,22 @@ static inline void node_take(struct node *node, const struct sb_step *step)
         assert_true(step->fetches[i].key_count > 0);
         node->fetches[node->fetch_count++] = step->fetches[i].token;
     }
-    node->version = step->applied_version;
-    node->horizon = step->horizon;
+    node->version = sb_partition_applied(node->partition)->version;
+    node->horizon = sb_partition_applied(node->partition)->horizon;
     node->more = step->more;
 }
 
 static inline int node_step(struct node *node, struct sb_event event)
 {
-    struct sb_step step = {0};
+    struct sb_outcome outcome = {0};
 
     node->now_ms++;
-    node->status = sb_shard_step(node->shard, node->now_ms, &event, 1, &step, &node->fault);
+    sb_partition_begin(node->partition, node->now_ms, &node->fault);
+    node->status = sb_partition_event(node->partition, &event);
     if (node->status == WIRE_OK)
-        node_take(node, &step);
+        node->status = sb_partition_end(node->partition, &outcome);
+    if (node->status == WIRE_OK)
+        node_take(node, &outcome);
     return node->status;
 }
 
@@ -203,7 +216,7 @@ static inline int node_durable(struct node *node, uint64_t index)
 {
     if (index > node->durable)
         node->durable = index;
-    return node_step(node, (struct sb_event){.kind = SB_EVENT_DURABLE, .index = index});
+    return node_step(node, (struct sb_event){.kind = SB_EVENT_COMMITTED, .index = index});
 }
 
 static inline uint64_t node_last(const struct node *node)
@@ -241,7 +254,7 @@ static inline int node_quiesce(struct node *node)
         if (node->status != WIRE_OK)
             return node->status;
     }
-    fail_msg("the shard does not come to rest");
+    fail_msg("the partition does not come to rest");
     return WIRE_E_INTERNAL;
 }
 
@@ -515,11 +528,11 @@ static inline int lock_and_commit(struct node *node, uint64_t owner, uint64_t de
                                           count, value, padding));
 }
 
-static inline struct sb_shard_status node_status(const struct node *node)
+static inline struct sb_partition_status node_status(const struct node *node)
 {
-    struct sb_shard_status status;
+    struct sb_partition_status status;
 
-    sb_shard_status(node->shard, &status);
+    sb_partition_status(node->partition, &status);
     return status;
 }
 

@@ -1,8 +1,8 @@
 /*
- * The shard and those who mean it no good: malformed requests, damaged and senseless log entries, memory and stores
+ * The partition and those who mean it no good: malformed requests, damaged and senseless log entries, memory and stores
  * that fail.
  */
-#include "shard_node.h"
+#include "partition_node.h"
 
 /* ---- hostile requests ---- */
 
@@ -231,7 +231,7 @@ static void test_damaged_replay(void **state)
     entry = node->entries[node->entry_count - 1];
     for (size_t i = 0; i < entry.payload.size; i++) {
         ((uint8_t *) entry.payload.data)[i] ^= 0x10;
-        assert_int_equal(sb_shard_replay(node->shard, &entry, &fault), WIRE_E_CORRUPT);
+        assert_int_equal(sb_partition_replay(node->partition, &entry, &fault), WIRE_E_CORRUPT);
         ((uint8_t *) entry.payload.data)[i] ^= 0x10;
     }
     for (size_t size = 0; size < entry.payload.size; size++) {
@@ -240,11 +240,11 @@ static void test_damaged_replay(void **state)
 
         memcpy(exact, entry.payload.data, size);
         cut.payload = (struct wire_span){exact, size};
-        assert_int_equal(sb_shard_replay(node->shard, &cut, &fault), WIRE_E_CORRUPT);
+        assert_int_equal(sb_partition_replay(node->partition, &cut, &fault), WIRE_E_CORRUPT);
         free(exact);
     }
     entry.index++;
-    assert_int_equal(sb_shard_replay(node->shard, &entry, &fault), WIRE_E_CORRUPT);
+    assert_int_equal(sb_partition_replay(node->partition, &entry, &fault), WIRE_E_CORRUPT);
     node_free(node);
 }
 
@@ -265,7 +265,7 @@ static int replay_effect(struct node *node, uint64_t transaction, const struct w
     wire_entry_add(&b, effect);
     assert_int_equal(wire_entry_end(&b), WIRE_OK);
     entry.payload = (struct wire_span){bytes, w.size};
-    return sb_shard_replay(node->shard, &entry, &node->fault);
+    return sb_partition_replay(node->partition, &entry, &node->fault);
 }
 
 static void test_senseless_entries(void **state)

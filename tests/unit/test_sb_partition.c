@@ -1,9 +1,9 @@
 /*
- * The shard, step by step: bare writes, locks, requests that wait, storages, the horizon, restarts. When a reply goes
+ * The partition, step by step: bare writes, locks, requests that wait, storages, the horizon, restarts. When a reply goes
  * out, and what it says. Commits are in test_sb_decide.c, what hostile requests and failures do in
  * test_sb_shard_faults.c.
  */
-#include "shard_node.h"
+#include "partition_node.h"
 
 /* ---- bare writes ---- */
 
@@ -393,8 +393,8 @@ static void test_fetches(void **state)
     assert_int_equal(node_status(node).parked, 2);
     assert_int_equal(node_step(node, (struct sb_event){.kind = SB_EVENT_FETCHED, .token = 12345}), WIRE_OK);
     /* Others pass: the second is ready first, and then the first finds another state. */
-    assert_int_equal(node_step(node, (struct sb_event){.kind = SB_EVENT_FETCHED, .token = other}), WIRE_OK);
-    assert_int_equal(node_step(node, (struct sb_event){.kind = SB_EVENT_FETCHED, .token = token}), WIRE_OK);
+    assert_int_equal(node_step(node, (struct sb_event){.kind = SB_EVENT_FETCHED, .token = node->fetches[1]}), WIRE_OK);
+    assert_int_equal(node_step(node, (struct sb_event){.kind = SB_EVENT_FETCHED, .token = node->fetches[0]}), WIRE_OK);
     assert_int_equal(node_status(node).parked, 0);
     assert_int_equal(node_sync(node), WIRE_OK);
     assert_int_equal(node_result(node, other), WIRE_OK);
