@@ -123,7 +123,7 @@ static int take_entries(struct sb_group *group, const struct rg_update *update)
 static int take_state(struct sb_group *group, uint64_t term, uint64_t voted_for)
 {
     struct sb_flight *owner = sb_alloc(sizeof(*owner));
-    uint8_t bytes[16];
+    uint8_t bytes[24];
     struct wire_writer w = wire_writer_of(bytes, sizeof(bytes));
     int status = owner ? WIRE_OK : WIRE_E_NOMEM;
 
@@ -131,6 +131,7 @@ static int take_state(struct sb_group *group, uint64_t term, uint64_t voted_for)
         return status;
     wire_write_u64(&w, term);
     wire_write_u64(&w, voted_for);
+    wire_write_u64(&w, group->installed_index);
     status = sb_buffer_append(&owner->bytes, bytes, w.size);
     if (status == WIRE_OK)
         status = sb_shard_record(group, 0, term, sb_buffer_span(&owner->bytes));
@@ -345,6 +346,18 @@ static int follow_role(struct sb_group *group)
     return WIRE_OK;
 }
 
+static int ask_for_checkpoint(struct sb_group *group, uint64_t index, bool go)
+{
+    struct sb_shard *shard = group->shard;
+    int status = sb_shard_grow((void **) &shard->installs, &shard->install_capacity, shard->install_count,
+                               sizeof(*shard->installs));
+
+    if (status == WIRE_OK)
+        shard->installs[shard->install_count++] =
+            (struct sb_install){.group = group->id, .from = rg_leader(group->member), .index = index, .go = go};
+    return status;
+}
+
 static int carry_out(struct sb_group *group, const struct rg_update *update)
 {
     bool timeout = update->timeout || update->role;
@@ -359,6 +372,10 @@ static int carry_out(struct sb_group *group, const struct rg_update *update)
             sb_group_activate(group);
             status = sb_partition_lose(group->partition, rg_leader(group->member));
         }
+    }
+    if (status == WIRE_OK && update->install) {
+        group->installing = true;
+        status = ask_for_checkpoint(group, update->checkpoint.index, false);
     }
     if (status == WIRE_OK && state)
         status = take_state(group, rg_term(group->member), rg_voted_for(group->member));
@@ -477,10 +494,69 @@ int sb_group_flushed(struct sb_group *group, uint64_t index, uint64_t term)
         return WIRE_OK; /* the members are being changed: later */
     if (status != WIRE_OK)
         return stopped(group, status);
-    status = sb_shard_grow((void **) &shard->cuts, &shard->cut_capacity, shard->cut_count, sizeof(*shard->cuts));
+    status = sb_shard_cut(group, index - kept);
+    return status == WIRE_OK ? carry_out(group, &update) : status;
+}
+
+int sb_group_checkpoint(struct sb_group *group, uint64_t index)
+{
+    int status;
+
+    if (!group->installing || index <= sb_partition_applied(group->partition)->index)
+        return sb_group_installed(group, 0);
+    group->installed_index = index;
+    status = take_state(group, rg_term(group->member), rg_voted_for(group->member));
+    group->install_record = group->state_record;
+    return status;
+}
+
+int sb_group_settled(struct sb_group *group)
+{
+    if (group->install_record == 0 || group->install_record > group->shard->durable)
+        return WIRE_OK;
+    group->install_record = 0;
+    return ask_for_checkpoint(group, group->installed_index, true);
+}
+
+/* The member begins anew behind the checkpoint: what its log had is in there, or was never committed. */
+int sb_group_installed(struct sb_group *group, uint64_t index)
+{
+    struct sb_shard *shard = group->shard;
+    struct sb_flight *dropped = NULL;
+    struct rg_start start = {0};
+    struct rg_update update = {0};
+    int status;
+
+    if (!group->installing)
+        return WIRE_OK;
+    group->installing = false;
+    group->install_record = 0;
+    if (index == 0) {
+        status = rg_installed(group->member, shard->now.boot_ms, false, &update);
+        return status == WIRE_OK ? carry_out(group, &update) : stopped(group, status);
+    }
+    sb_group_activate(group);
+    sb_partition_truncate(group->partition, sb_partition_applied(group->partition)->index + 1, &dropped);
+    sb_shard_bury(shard, dropped);
+    status = sb_partition_reload(group->partition);
+    if (status == WIRE_OK && sb_partition_applied(group->partition)->index != group->installed_index)
+        status =
+            sb_fault_set(shard->fault, WIRE_E_CORRUPT, "a checkpoint of entry %llu was received, one of %llu installed",
+                         (unsigned long long) group->installed_index,
+                         (unsigned long long) sb_partition_applied(group->partition)->index);
     if (status != WIRE_OK)
         return status;
-    shard->cuts[shard->cut_count++] = (struct sb_cut){.group = group->id, .index = index - kept};
+    group->durable_index = index;
+    start.term = rg_term(group->member);
+    start.voted_for = rg_voted_for(group->member);
+    rg_close(group->member);
+    group->member = NULL;
+    status = sb_shard_cut(group, index);
+    if (status == WIRE_OK)
+        status = sb_shard_member(group, &start, &update);
+    if (status != WIRE_OK)
+        return status;
+    sb_shard_schedule(group);
     return carry_out(group, &update);
 }
 

@@ -29,8 +29,11 @@ struct sb_group {
     struct sb_group *next_outgoing;
     bool active;
     bool outgoing;
-    bool more;      /* the partition has settling to do */
-    bool resigning; /* no new requests; when all is applied leadership is handed over */
+    bool more;                /* the partition has settling to do */
+    uint64_t installed_index; /* the store may be ahead of the log up to here; 0: never */
+    uint64_t install_record;  /* a checkpoint may be installed when this record is durable; 0: none waits */
+    bool installing;          /* from the asking to INSTALLED */
+    bool resigning;           /* no new requests; when all is applied leadership is handed over */
     bool handing_over;
     uint64_t timeout_ms;
     size_t heap_at; /* place in the shard's heap */
@@ -86,6 +89,9 @@ struct sb_shard {
     struct sb_cut *cuts;
     size_t cut_count;
     size_t cut_capacity;
+    struct sb_install *installs;
+    size_t install_count;
+    size_t install_capacity;
 };
 
 /* ---- sb_shard.c ---- */
@@ -96,6 +102,10 @@ int sb_shard_grow(void **array, size_t *capacity, size_t count, size_t element);
 int sb_shard_record(struct sb_group *group, uint64_t index, uint64_t term, struct wire_span payload);
 /* Bytes of records that are not needed here any more, but perhaps being written. */
 void sb_shard_bury(struct sb_shard *shard, struct sb_flight *list);
+/* The member of a group that has applied, durably, what its partition says, and whose log goes on behind that. */
+int sb_shard_member(struct sb_group *group, struct rg_start *start, struct rg_update *update);
+/* Entries of the group up to `index` may go. */
+int sb_shard_cut(struct sb_group *group, uint64_t index);
 /* The group's timeout has changed. */
 void sb_shard_schedule(struct sb_group *group);
 
@@ -116,6 +126,11 @@ int sb_group_durable(struct sb_group *group, uint64_t index, uint64_t term);
 int sb_group_timeout(struct sb_group *group);
 int sb_group_flushed(struct sb_group *group, uint64_t index, uint64_t term);
 int sb_group_resign(struct sb_group *group);
+/* RECEIVED and INSTALLED. */
+int sb_group_checkpoint(struct sb_group *group, uint64_t index);
+int sb_group_installed(struct sb_group *group, uint64_t index);
+/* Its records are durable so far: a checkpoint that waits for that may go on. */
+int sb_group_settled(struct sb_group *group);
 /* What its partition has made in this step is logged and sent. */
 int sb_group_finish(struct sb_group *group);
 void sb_group_close(struct sb_group *group);

@@ -69,7 +69,9 @@ enum sb_event_kind {
     SB_EVENT_DURABLE = 6,
     SB_EVENT_MESSAGE = 7,
     SB_EVENT_FLUSHED = 8,
-    SB_EVENT_RESIGN = 9
+    SB_EVENT_RESIGN = 9,
+    SB_EVENT_RECEIVED = 10,
+    SB_EVENT_INSTALLED = 11
 };
 
 struct sb_event {
@@ -135,6 +137,9 @@ void sb_partition_truncate(struct sb_partition *partition, uint64_t index, struc
 void sb_flights_free(struct sb_flight *list);
 /* The next entry, out of the log: committed, applied at once. Only while nothing is in flight. */
 int sb_partition_replay(struct sb_partition *partition, const struct sb_log_entry *entry, struct sb_fault *fault);
+/* A checkpoint was put in the place of what the store had: what is known of it is read again. Nothing is in flight, and
+ * the replica does not lead. */
+int sb_partition_reload(struct sb_partition *partition);
 /* Bytes of an entry in flight; WIRE_E_NOT_FOUND. */
 int sb_partition_flight(const struct sb_partition *partition, uint64_t index, struct wire_span *bytes, uint64_t *term);
 

@@ -37,6 +37,33 @@ static int load_transactions(struct sb_partition *partition)
     return status;
 }
 
+/* What the store holds of the group. */
+static int load(struct sb_partition *partition)
+{
+    int status =
+        sb_meta_applied(partition->store, partition->options.group, false, &partition->applied, partition->fault);
+
+    if (status == WIRE_OK)
+        status = load_transactions(partition);
+    if (status != WIRE_OK)
+        return status;
+    if (partition->applied.horizon)
+        partition->store->set_horizon(partition->store->self, partition->applied.horizon);
+    partition->last_index = partition->applied.index;
+    partition->last_version = partition->applied.version;
+    return WIRE_OK;
+}
+
+int sb_partition_reload(struct sb_partition *partition)
+{
+    struct sb_transaction found;
+
+    while (sb_transactions_next(partition->applied_transactions, 0, &found) == WIRE_OK)
+        sb_transactions_remove(partition->applied_transactions, found.id);
+    partition->configured_index = 0;
+    return load(partition);
+}
+
 int sb_partition_open(const struct sb_partition_options *options, struct sb_partition **out, struct sb_fault *fault)
 {
     struct sb_partition *partition = sb_alloc(sizeof(*partition));
@@ -54,17 +81,11 @@ int sb_partition_open(const struct sb_partition_options *options, struct sb_part
     if (status == WIRE_OK)
         status = sb_transactions_open(&partition->evaluated_transactions);
     if (status == WIRE_OK)
-        status = sb_meta_applied(partition->store, options->group, false, &partition->applied, fault);
-    if (status == WIRE_OK)
-        status = load_transactions(partition);
+        status = load(partition);
     if (status != WIRE_OK) {
         sb_partition_close(partition);
         return status;
     }
-    if (partition->applied.horizon)
-        partition->store->set_horizon(partition->store->self, partition->applied.horizon);
-    partition->last_index = partition->applied.index;
-    partition->last_version = partition->applied.version;
     *out = partition;
     return WIRE_OK;
 }

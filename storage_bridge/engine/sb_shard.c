@@ -100,8 +100,8 @@ static int take_durable(struct sb_shard *shard, uint64_t count)
             if (next->group == record.group && next->index == record.index + 1 && next->term == record.term)
                 continue;
         }
-        if (record.index > 0)
-            status = sb_group_durable(record.group, record.index, record.term);
+        status = record.index > 0 ? sb_group_durable(record.group, record.index, record.term)
+                                  : sb_group_settled(record.group);
     }
     clear_graves(shard);
     return status;
@@ -199,7 +199,7 @@ static int enlist(struct sb_shard *shard, struct sb_group *group)
     return WIRE_OK;
 }
 
-static int read_state(struct wire_span state, struct rg_start *start, struct sb_fault *fault)
+static int read_state(struct sb_group *group, struct wire_span state, struct rg_start *start)
 {
     struct wire_reader r = wire_reader_of(state.data, state.size);
 
@@ -207,46 +207,49 @@ static int read_state(struct wire_span state, struct rg_start *start, struct sb_
         return WIRE_OK;
     start->term = wire_read_u64(&r);
     start->voted_for = wire_read_u64(&r);
-    return wire_reader_finish(&r) == WIRE_OK
-               ? WIRE_OK
-               : sb_fault_set(fault, WIRE_E_CORRUPT, "the state of a replication group in the log is malformed");
+    group->installed_index = wire_read_u64(&r);
+    return wire_reader_finish(&r) == WIRE_OK ? WIRE_OK
+                                             : sb_fault_set(group->shard->fault, WIRE_E_CORRUPT,
+                                                            "the state of a replication group in the log is malformed");
 }
 
-/* Store and log are of one state, and tell what the member was. */
-static int find_start(struct sb_shard *shard, const struct sb_group *group, const struct sb_digest *digest,
-                      struct rg_start *start)
+/* Does the log go on where the store has got to? */
+static bool log_has_applied(const struct sb_digest *digest, const struct sb_applied *applied)
+{
+    uint64_t last = digest->first_index + digest->count - 1;
+
+    if (digest->count == 0)
+        return applied->index == 0;
+    if (applied->index + 1 == digest->first_index)
+        return true;
+    return applied->index >= digest->first_index && applied->index <= last &&
+           digest->entries[applied->index - digest->first_index].term == applied->term;
+}
+
+/* Store and log must be of one state, unless a checkpoint was installed and the log has not caught up with it. */
+static int check_log(struct sb_group *group, const struct sb_digest *digest, const struct rg_start *start, bool *usable)
 {
     const struct sb_applied *applied = sb_partition_applied(group->partition);
+    struct sb_fault *fault = group->shard->fault;
     uint64_t last = digest->count > 0 ? digest->first_index + digest->count - 1 : 0;
-    uint64_t trailing = shard->options.trailing_entries + 1;
-    uint64_t skip = 0;
-    int status = sb_meta_configuration(shard->options.store, group->id, &start->configuration,
-                                       &start->configuration_index, shard->fault);
 
-    if (status != WIRE_OK)
-        return status;
+    *usable = log_has_applied(digest, applied);
+    if ((digest->count > 0 || applied->index > 0) && start->term == 0)
+        return sb_fault_set(fault, WIRE_E_CORRUPT,
+                            "the log has no state of a replication group that has applied entry %llu: log files are "
+                            "missing",
+                            (unsigned long long) applied->index);
+    if (*usable || applied->index <= group->installed_index)
+        return WIRE_OK;
     if (last < applied->index)
-        return sb_fault_set(shard->fault, WIRE_E_CORRUPT,
+        return sb_fault_set(fault, WIRE_E_CORRUPT,
                             "the log ends at entry %llu, but the items store has applied entry %llu: log files are "
                             "missing",
                             (unsigned long long) last, (unsigned long long) applied->index);
-    if (digest->count > 0 && digest->first_index > applied->index + 1)
-        return sb_fault_set(
-            shard->fault, WIRE_E_CORRUPT,
-            "the items store has applied log entry %llu, but the log goes on at entry %llu: the two are "
-            "not of one state",
-            (unsigned long long) applied->index, (unsigned long long) digest->first_index);
-    if (digest->count > 0 && start->term == 0)
-        return sb_fault_set(shard->fault, WIRE_E_CORRUPT,
-                            "the log has entries of a replication group, but not its state");
-    start->applied_index = applied->index;
-    start->applied_term = applied->term;
-    if (applied->index > trailing && digest->count > 0 && digest->first_index < applied->index + 1 - trailing)
-        skip = applied->index + 1 - trailing - digest->first_index;
-    start->first_index = digest->count > 0 ? digest->first_index + skip : 1;
-    start->entries = digest->count > 0 ? digest->entries + skip : NULL;
-    start->entry_count = digest->count - (size_t) skip;
-    return WIRE_OK;
+    return sb_fault_set(fault, WIRE_E_CORRUPT,
+                        "the items store has applied log entry %llu of term %llu, which the log does not have: the two "
+                        "are not of one state",
+                        (unsigned long long) applied->index, (unsigned long long) applied->term);
 }
 
 /* The first entry of a new group, alike in all its members, and its first term. */
@@ -261,30 +264,77 @@ static int make_new(struct sb_group *group, const struct wire_configuration *mem
     return sb_group_bootstrap(group, entry);
 }
 
+int sb_shard_member(struct sb_group *group, struct rg_start *start, struct rg_update *update)
+{
+    const struct sb_shard_options *shard = &group->shard->options;
+    const struct sb_applied *applied = sb_partition_applied(group->partition);
+    struct rg_options options = {.group = group->id,
+                                 .node = shard->node,
+                                 .seed = shard->seed + (uint32_t) group->id * 2654435761u,
+                                 .election_timeout_ms = shard->election_timeout_ms,
+                                 .heartbeat_ms = shard->heartbeat_ms,
+                                 .lease_ms = shard->lease_ms,
+                                 .install_timeout_ms = shard->install_timeout_ms,
+                                 .in_flight_max = WIRE_PEER_ENTRIES_MAX};
+    int status = sb_meta_configuration(shard->store, group->id, &start->configuration, &start->configuration_index,
+                                       group->shard->fault);
+
+    if (status != WIRE_OK)
+        return status;
+    start->applied_index = applied->index;
+    start->applied_term = applied->term;
+    if (start->entry_count == 0)
+        start->first_index = applied->index + 1;
+    return rg_open(&options, start, group->shard->now.boot_ms, &group->member, update);
+}
+
+int sb_shard_cut(struct sb_group *group, uint64_t index)
+{
+    struct sb_shard *shard = group->shard;
+    int status = sb_shard_grow((void **) &shard->cuts, &shard->cut_capacity, shard->cut_count, sizeof(*shard->cuts));
+
+    if (status == WIRE_OK)
+        shard->cuts[shard->cut_count++] = (struct sb_cut){.group = group->id, .index = index};
+    return status;
+}
+
+/* What the member is told of its log: not more of what is applied than it may have to send to others. */
+static void take_log(struct sb_group *group, const struct sb_digest *digest, struct rg_start *start)
+{
+    uint64_t applied = sb_partition_applied(group->partition)->index;
+    uint64_t trailing = group->shard->options.trailing_entries + 1;
+    size_t skip = 0;
+
+    if (applied > trailing && digest->first_index < applied + 1 - trailing)
+        skip = (size_t) (applied + 1 - trailing - digest->first_index);
+    start->first_index = digest->first_index + skip;
+    start->entries = digest->entries + skip;
+    start->entry_count = digest->count - skip;
+    group->durable_index = digest->first_index + digest->count - 1;
+}
+
 static int open_member(struct sb_group *group, struct wire_span state, const struct sb_digest *digest,
                        const struct wire_configuration *members)
 {
-    struct sb_shard *shard = group->shard;
-    struct rg_options options = {.group = group->id,
-                                 .node = shard->options.node,
-                                 .seed = shard->options.seed + (uint32_t) group->id * 2654435761u,
-                                 .election_timeout_ms = shard->options.election_timeout_ms,
-                                 .heartbeat_ms = shard->options.heartbeat_ms,
-                                 .lease_ms = shard->options.lease_ms,
-                                 .install_timeout_ms = shard->options.install_timeout_ms,
-                                 .in_flight_max = WIRE_PEER_ENTRIES_MAX};
     struct rg_start start = {0};
     struct rg_update update = {0};
     struct rg_entry first;
-    int status = read_state(state, &start, shard->fault);
+    bool usable;
+    int status = read_state(group, state, &start);
 
     if (status == WIRE_OK)
-        status = find_start(shard, group, digest, &start);
-    group->durable_index = digest->count > 0 ? digest->first_index + digest->count - 1 : start.applied_index;
-    if (status == WIRE_OK && start.term == 0 && members->count > 0)
+        status = check_log(group, digest, &start, &usable);
+    if (status != WIRE_OK)
+        return status;
+    group->durable_index = sb_partition_applied(group->partition)->index;
+    if (usable && digest->count > 0)
+        take_log(group, digest, &start);
+    else if (!usable)
+        status = sb_shard_cut(group, group->durable_index);
+    else if (start.term == 0 && members->count > 0)
         status = make_new(group, members, &first, &start);
     if (status == WIRE_OK)
-        status = rg_open(&options, &start, shard->now.boot_ms, &group->member, &update);
+        status = sb_shard_member(group, &start, &update);
     return status == WIRE_OK ? sb_group_start(group, &update) : status;
 }
 
@@ -447,6 +497,12 @@ static int handle(struct sb_shard *shard, const struct sb_event *event)
     case SB_EVENT_FLUSHED:
         group = find_group(shard, event->group);
         return group ? sb_group_flushed(group, event->index, event->token) : WIRE_OK;
+    case SB_EVENT_RECEIVED:
+        group = find_group(shard, event->group);
+        return group ? sb_group_checkpoint(group, event->index) : WIRE_OK;
+    case SB_EVENT_INSTALLED:
+        group = find_group(shard, event->group);
+        return group ? sb_group_installed(group, event->index) : WIRE_OK;
     case SB_EVENT_RESIGN:
         return resign(shard);
     case SB_EVENT_COMMITTED:
@@ -475,7 +531,8 @@ static void begin_step(struct sb_shard *shard, struct sb_now now, struct sb_faul
     shard->sent = NULL;
     shard->refusals = NULL;
     if (shard->given) /* what sb_shard_add has left is still to be handed out */
-        shard->record_count = shard->message_count = shard->reply_count = shard->fetch_count = shard->cut_count = 0;
+        shard->record_count = shard->message_count = shard->reply_count = shard->fetch_count = shard->cut_count =
+            shard->install_count = 0;
     shard->given = false;
     shard->now = now;
     shard->fault = fault;
@@ -553,6 +610,8 @@ int sb_shard_step(struct sb_shard *shard, struct sb_now now, const struct sb_eve
                             .fetch_count = shard->fetch_count,
                             .cuts = shard->cuts,
                             .cut_count = shard->cut_count,
+                            .installs = shard->installs,
+                            .install_count = shard->install_count,
                             .timeout_ms = shard->group_count > 0 ? shard->heap[0]->timeout_ms : UINT64_MAX,
                             .more = more};
     shard->given = true;
@@ -593,6 +652,7 @@ void sb_shard_close(struct sb_shard *shard)
     sb_free(shard->replies);
     sb_free(shard->fetches);
     sb_free(shard->cuts);
+    sb_free(shard->installs);
     sb_free(shard);
 }
 
@@ -604,6 +664,7 @@ bool sb_shard_status(const struct sb_shard *shard, uint64_t id, struct sb_group_
         return false;
     *out = (struct sb_group_status){.role = rg_role(group->member),
                                     .leads = sb_partition_leads(group->partition),
+                                    .installing = group->installing,
                                     .leader = rg_leader(group->member),
                                     .term = rg_term(group->member),
                                     .commit_index = rg_commit(group->member),

@@ -13,6 +13,9 @@
  * the core counts nothing else. So a leader's entries may reach its followers before its own disk has them.
  * - Entries are applied when they are committed and durable here: the items store never knows more than the log.
  * - A leader evaluates requests when it has applied an entry of its own term. Nobody else does.
+ * - A replica whose log begins behind what its leader still has gets a checkpoint (sb_checkpoint.h) instead: what it
+ * has stays until the checkpoint is whole, then is replaced in one step of the store. Its group says in its state,
+ * before that, that the store may be ahead of the log up to there: else a store ahead of its log is a lost log.
  * - The log is cut below what the items store has made durable (FLUSHED); members of larger groups keep some entries
  * more for others that fell behind.
  *
@@ -79,11 +82,22 @@ struct sb_cut {
     uint64_t index;
 };
 
+/* A checkpoint is wanted (go: false) from node `from`, of an applied index not below `index`; or (go: true) the one that
+ * was RECEIVED is to be installed. Answered by RECEIVED, then INSTALLED; by INSTALLED 0 when it cannot be had. */
+struct sb_install {
+    uint64_t group;
+    uint64_t from;
+    uint64_t index;
+    bool go;
+};
+
 /*
  * Events, beside those of a partition (REQUEST, FETCHED with their group; TICK; FULL):
  *   DURABLE   index: how many more of the records handed out are durable
  *   MESSAGE   bytes: of wire_peer.h, from another node; `token`: the node that the link has authenticated
  *   FLUSHED   group, index, token: an entry that the items store has applied durably, and its term
+ *   RECEIVED  group, index: a checkpoint that was asked for is whole here; its applied index
+ *   INSTALLED group, index: it is in the store, durably; 0: there is none, and the store is as it was
  *   RESIGN    planned stop: no new requests; when what is in flight is applied, each group's leadership is handed over
  */
 
@@ -98,8 +112,10 @@ struct sb_step {
     size_t reply_count;
     const struct sb_fetch *fetches;
     size_t fetch_count;
-    const struct sb_cut *cuts;
+    const struct sb_cut *cuts; /* to be made before the records are appended: a group may go on behind its cut */
     size_t cut_count;
+    const struct sb_install *installs;
+    size_t install_count;
     uint64_t timeout_ms; /* boot clock: step again by then; UINT64_MAX: no need */
     bool more;           /* step again with TICK even if nothing happens: there is settling to do */
 };
@@ -123,7 +139,8 @@ int sb_shard_step(struct sb_shard *shard, struct sb_now now, const struct sb_eve
 
 struct sb_group_status {
     enum rg_role role;
-    bool leads; /* answers requests */
+    bool leads;      /* answers requests */
+    bool installing; /* a checkpoint was asked for, and INSTALLED is awaited */
     uint64_t leader;
     uint64_t term;
     uint64_t commit_index;

@@ -1,6 +1,6 @@
 /*
- * The sync helper: appends a batch of entries to the log and syncs it while the shard goes on, one batch at a time;
- * drops the log's prefix between batches. What the shard produces meanwhile is the next batch.
+ * The sync helper: appends a batch of records to the log and syncs it while the shard goes on, one batch at a time;
+ * drops the log's prefix before. What the shard produces meanwhile is the next batch.
  *
  * Everything that appends or truncates is ordered by sync.state: the batch is the helper's while it says WORK, else the
  * shard thread's, which does the work itself while hardly anything is in flight: that saves two wake-ups, and few wait
@@ -86,10 +86,8 @@ static int retry_full(struct sb_server *server, struct sb_sync *sync)
     return status;
 }
 
-static void finish_batch(struct sb_server *server, struct sb_sync *sync, int status)
+static void finish_batch(struct sb_sync *sync, int status)
 {
-    if (status == WIRE_OK)
-        truncate_log(server, sync->truncate);
     sync->status = status;
     atomic_store_explicit(&sync->state, SB_SYNC_DONE, memory_order_release);
 }
@@ -110,10 +108,11 @@ void *sb_sync_main(void *argument)
             sb_futex_wait(&sync->state, state, IDLE_NS);
             continue;
         }
+        truncate_log(server, sync->truncate);
         status = append_batch(server, sync);
         if (status == WIRE_E_DISK_FULL)
             status = retry_full(server, sync);
-        finish_batch(server, sync, status);
+        finish_batch(sync, status);
         sb_shard_wake(server);
     }
     return NULL;
@@ -144,9 +143,10 @@ void sb_sync_start(struct sb_server *server, bool inline_sync)
         return;
     fill_batch(sync, truncate);
     if (inline_sync) {
+        truncate_log(server, sync->truncate);
         status = append_batch(server, sync);
         if (status != WIRE_E_DISK_FULL) {
-            finish_batch(server, sync, status);
+            finish_batch(sync, status);
             return;
         }
     }
