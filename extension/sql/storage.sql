@@ -24,7 +24,7 @@ AS 'MODULE_PATHNAME', 'cairn_storage_status'
 LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
 
 COMMENT ON FUNCTION cairn.storage_status() IS
-'Figures of the storage process, one row each. Behind the view cairn.storage. Errors: 55000 without shared_preload_libraries, 57P03 while the storage process is not ready. DynamoDB: no counterpart.';
+'Figures of the storage process, one row each. Behind the views cairn.storage and cairn.replicas. Errors: 55000 without shared_preload_libraries, 57P03 while the storage process is not ready. DynamoDB: no counterpart.';
 
 CREATE FUNCTION cairn.storages(
     OUT database oid,
@@ -89,6 +89,64 @@ COMMENT ON COLUMN cairn.storage.parked IS 'writes that wait for an item to be re
 COMMENT ON COLUMN cairn.storage.transactions IS 'transactions whose writes are not settled yet';
 COMMENT ON COLUMN cairn.storage.horizon_time IS 'reads as of a time before this fail with 72000';
 
+CREATE VIEW cairn.replicas AS
+SELECT
+    f.group_id,
+    f.node_id,
+    CASE f.role WHEN 1 THEN 'follower' WHEN 2 THEN 'candidate' WHEN 3 THEN 'leader' END AS role,
+    f.answers_requests,
+    nullif(f.leader_node_id, 0) AS leader_node_id,
+    f.term,
+    nullif(f.first_index, 0) AS first_index,
+    f.last_index,
+    f.durable_index,
+    f.commit_index,
+    f.applied_index,
+    f.flushed_index,
+    f.commit_index - f.applied_index AS lag_entries,
+    CASE
+        WHEN f.behind_since_ms = 0 THEN 0
+        ELSE greatest(0, extract(epoch FROM clock_timestamp() - greatest(to_timestamp(f.behind_since_ms / 1000.0), v.applied_time)))
+    END::double precision AS lag_seconds,
+    v.applied_time
+FROM (
+    SELECT
+        max(value) FILTER (WHERE name = 'replica_group') AS group_id,
+        max(value) FILTER (WHERE name = 'replica_node') AS node_id,
+        max(value) FILTER (WHERE name = 'replica_role') AS role,
+        max(value) FILTER (WHERE name = 'replica_answers') = 1 AS answers_requests,
+        max(value) FILTER (WHERE name = 'replica_leader') AS leader_node_id,
+        max(value) FILTER (WHERE name = 'replica_term') AS term,
+        max(value) FILTER (WHERE name = 'replica_first_index') AS first_index,
+        max(value) FILTER (WHERE name = 'replica_last_index') AS last_index,
+        max(value) FILTER (WHERE name = 'replica_durable_index') AS durable_index,
+        max(value) FILTER (WHERE name = 'replica_commit_index') AS commit_index,
+        max(value) FILTER (WHERE name = 'replica_applied_index') AS applied_index,
+        max(value) FILTER (WHERE name = 'replica_flushed_index') AS flushed_index,
+        max(value) FILTER (WHERE name = 'replica_behind_since_ms') AS behind_since_ms,
+        max(value) FILTER (WHERE name = 'applied_version') AS applied_version
+    FROM cairn.storage_status()
+) f
+CROSS JOIN LATERAL (SELECT to_timestamp((nullif(f.applied_version, 0) >> 20) / 1000.0) AS applied_time) v;
+
+COMMENT ON VIEW cairn.replicas IS
+'Members of replication groups that this server holds, one row each. Today a server has one group with one member, itself.';
+COMMENT ON COLUMN cairn.replicas.group_id IS 'replication group; its number also stands in the server log';
+COMMENT ON COLUMN cairn.replicas.node_id IS 'node that holds the replica';
+COMMENT ON COLUMN cairn.replicas.role IS 'leader, follower or candidate';
+COMMENT ON COLUMN cairn.replicas.answers_requests IS 'it leads and has applied an entry of its own term';
+COMMENT ON COLUMN cairn.replicas.leader_node_id IS 'node that leads the group as far as this replica knows; null: unknown';
+COMMENT ON COLUMN cairn.replicas.term IS 'term of the replica; each start of a server that has the group alone begins a new one';
+COMMENT ON COLUMN cairn.replicas.first_index IS 'first entry in the log; null: the log has none';
+COMMENT ON COLUMN cairn.replicas.last_index IS 'last entry in the log, synced or not';
+COMMENT ON COLUMN cairn.replicas.durable_index IS 'last entry that is synced in this replica''s log';
+COMMENT ON COLUMN cairn.replicas.commit_index IS 'last entry that this replica knows to be durable on a majority: it is never lost or replaced';
+COMMENT ON COLUMN cairn.replicas.applied_index IS 'last entry that reads see';
+COMMENT ON COLUMN cairn.replicas.flushed_index IS 'last entry whose effect is flushed to the items store: a restart replays what is behind it';
+COMMENT ON COLUMN cairn.replicas.lag_entries IS 'entries known to be committed and not applied yet';
+COMMENT ON COLUMN cairn.replicas.lag_seconds IS 'time since everything known to be committed was applied, or since the last applied entry was made if that is less; 0 while nothing is behind';
+COMMENT ON COLUMN cairn.replicas.applied_time IS 'when the last applied entry was made, by the clock of its leader';
+
 CREATE VIEW cairn.tables AS
 SELECT
     n.nspname AS schema_name,
@@ -128,4 +186,4 @@ COMMENT ON COLUMN cairn.tables.storage_id IS 'storage that holds the rows; TRUNC
 COMMENT ON COLUMN cairn.tables.items_bytes IS 'estimate for current items';
 COMMENT ON COLUMN cairn.tables.history_bytes IS 'estimate for superseded versions that are still kept';
 
-GRANT SELECT ON cairn.requests, cairn.storage, cairn.tables TO PUBLIC;
+GRANT SELECT ON cairn.replicas, cairn.requests, cairn.storage, cairn.tables TO PUBLIC;

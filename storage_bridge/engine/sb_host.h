@@ -1,6 +1,6 @@
 /*
  * The server from within: what its threads share. Private to sb_server.c, sb_worker.c, sb_shard_thread.c, sb_sync.c,
- * sb_start.c, sb_keep.c, sb_slots.c, sb_lines.c, sb_status.c, sb_identity.c.
+ * sb_start.c, sb_keep.c, sb_slots.c, sb_lines.c, sb_status.c, sb_replica.c, sb_identity.c.
  *
  *   backend -> queue -> reader or scan thread ------------------------------> slot
  *   backend -> queue -> shard thread -> [sync helper: append, sync] -> shard thread: apply -> slot
@@ -120,6 +120,38 @@ struct sb_published {
     _Atomic uint64_t user_bytes;
     _Atomic uint64_t durable_index; /* of the items store: set by the keep thread */
     _Atomic uint64_t horizon;       /* logged: table files lose what was superseded below it */
+    /* The member of the local group; also by the main thread, before there is a shard thread. */
+    _Atomic uint64_t role; /* enum rg_role */
+    _Atomic uint64_t answers;
+    _Atomic uint64_t leader;
+    _Atomic uint64_t term;
+    _Atomic uint64_t last_index;
+    _Atomic uint64_t logged_index; /* durable in the log */
+    _Atomic uint64_t commit_index;
+    _Atomic uint64_t behind_since_ms; /* wall clock: since when not all is applied that is committed; 0: all is */
+};
+
+/* What the server log says of the local group's member; shard thread only. */
+struct sb_told {
+    enum rg_role role;
+    bool answers;
+    uint64_t leader;
+    uint64_t term;
+};
+
+/* The member as STATUS shows it: applied <= commit <= last, flushed <= applied. */
+struct sb_replica_figures {
+    uint64_t role;
+    uint64_t answers;
+    uint64_t leader;
+    uint64_t term;
+    uint64_t first_index;
+    uint64_t last_index;
+    uint64_t logged_index;
+    uint64_t commit_index;
+    uint64_t applied_index;
+    uint64_t flushed_index;
+    uint64_t behind_since_ms;
 };
 
 struct sb_worker {
@@ -148,6 +180,7 @@ struct sb_server {
     struct sb_lines lines;
     struct sb_sync sync;
     struct sb_published published;
+    struct sb_told told;
     _Atomic bool careful;              /* a portion is being applied whose version is published behind it */
     _Atomic uint64_t readable_version; /* applied_version in shared memory may be ahead of it for a moment */
     _Atomic uint32_t readable_event;   /* futex word, grows with each portion applied while somebody waits */
@@ -207,6 +240,16 @@ void sb_slots_refuse_all(struct sb_server *server);
 
 /* sb_status.c: the body of a STATUS reply, appended. */
 int sb_status_reply(struct sb_server *server, struct sb_buffer *out);
+
+/* sb_replica.c: the member of the local group, for operators. */
+
+/* How it stands after a step. Shard thread, or main thread before there is one. */
+void sb_replica_publish(struct sb_server *server, const struct sb_group_status *status);
+/* Log lines for what has changed since the last call. Shard thread. */
+void sb_replica_tell(struct sb_server *server, const struct sb_group_status *status);
+void sb_replica_tell_cut(struct sb_server *server, const struct sb_cut *cut);
+/* Any thread. */
+void sb_replica_figures(struct sb_server *server, struct sb_replica_figures *out);
 
 /* sb_worker.c */
 void *sb_worker_main(void *worker);

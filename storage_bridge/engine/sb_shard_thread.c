@@ -291,12 +291,13 @@ static void publish(struct sb_server *server)
     atomic_store(&server->readable_version, status.applied.version);
     atomic_store(&server->shared->applied_version, status.applied.version);
     atomic_store_explicit(&published->horizon, status.applied.horizon, memory_order_relaxed);
-    atomic_store_explicit(&published->applied_index, status.applied.index, memory_order_relaxed);
     atomic_store_explicit(&published->in_flight_entries, counters->in_flight_entries, memory_order_relaxed);
     atomic_store_explicit(&published->locks, counters->locks, memory_order_relaxed);
     atomic_store_explicit(&published->parked, counters->parked, memory_order_relaxed);
     atomic_store_explicit(&published->transactions, counters->transactions, memory_order_relaxed);
     atomic_store_explicit(&published->user_bytes, counters->user_bytes, memory_order_relaxed);
+    sb_replica_publish(server, &status);
+    sb_replica_tell(server, &status);
 }
 
 static void reply_command(struct sb_server *server, const struct sb_reply *reply)
@@ -334,8 +335,10 @@ static int hand_out(struct sb_server *server, const struct sb_step *step)
 {
     int status = sb_sync_add(server, step->records, step->record_count);
 
-    for (size_t i = 0; i < step->cut_count; i++)
+    for (size_t i = 0; i < step->cut_count; i++) {
         atomic_store(&server->sync.truncate_wanted, step->cuts[i].index);
+        sb_replica_tell_cut(server, &step->cuts[i]);
+    }
     for (size_t i = 0; i < step->fetch_count && status == WIRE_OK; i++)
         status = sb_worker_fetch(server, &step->fetches[i]);
     return status;

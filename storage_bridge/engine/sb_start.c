@@ -181,6 +181,7 @@ static int open_group(struct sb_server *server, const struct found *found, struc
 /* The state that replay has led to, for whoever comes before the first step. */
 static int publish_start(struct sb_server *server, const struct sb_applied *before, struct sb_fault *fault)
 {
+    struct sb_group_status replica;
     struct sb_applied applied;
     int status = sb_meta_applied(&server->store, WIRE_GROUP_LOCAL, false, &applied, fault);
 
@@ -192,7 +193,8 @@ static int publish_start(struct sb_server *server, const struct sb_applied *befo
     atomic_store(&server->shared->applied_version, applied.version);
     atomic_store(&server->readable_version, applied.version);
     server->shared->engine_readers = server->options.reader_threads + 1;
-    atomic_store(&server->published.applied_index, applied.index);
+    if (sb_shard_status(server->shard, WIRE_GROUP_LOCAL, &replica))
+        sb_replica_publish(server, &replica);
     atomic_store(&server->replayed_unflushed, applied.index > before->index);
     if (applied.index > before->index)
         sb_host_line(server, SB_LEVEL_LOG, "replayed log entries %llu to %llu", (unsigned long long) before->index + 1,

@@ -1,4 +1,4 @@
-/* The counters that WIRE_STATUS tells: of the items store, the log, the shard, and of memory. */
+/* The counters that WIRE_STATUS tells: of the items store, the log, the shard, its replica, and of memory. */
 #include "sb_host.h"
 
 struct figure {
@@ -29,7 +29,9 @@ int sb_status_reply(struct sb_server *server, struct sb_buffer *out)
     struct sb_published *shard = &server->published;
     struct sb_store_status store = {0};
     struct sb_log_status log = {0};
+    struct sb_replica_figures replica;
 
+    sb_replica_figures(server, &replica);
     server->store.status(server->store.self, &store);
     sb_log_status(server->log, &log);
     const struct figure figures[] = {
@@ -59,6 +61,19 @@ int sb_status_reply(struct sb_server *server, struct sb_buffer *out)
         {"user_bytes", get(&shard->user_bytes)},
         {"engine_memory_bytes", sb_memory_bytes()},
         {"horizon", get(&server->shared->horizon)},
+        {"replica_group", WIRE_GROUP_LOCAL},
+        {"replica_node", WIRE_NODE_LOCAL},
+        {"replica_role", replica.role},
+        {"replica_answers", replica.answers},
+        {"replica_leader", replica.leader},
+        {"replica_term", replica.term},
+        {"replica_first_index", replica.first_index},
+        {"replica_last_index", replica.last_index},
+        {"replica_durable_index", replica.logged_index},
+        {"replica_commit_index", replica.commit_index},
+        {"replica_applied_index", replica.applied_index},
+        {"replica_flushed_index", replica.flushed_index},
+        {"replica_behind_since_ms", replica.behind_since_ms},
     };
 
     return write_figures(figures, sizeof(figures) / sizeof(figures[0]), out);

@@ -17,11 +17,14 @@ $node->safe_psql('postgres', 'CREATE TABLE t (k integer PRIMARY KEY) USING cairn
 
 for my $mode ('fast', 'smart', 'immediate') {
     my $offset = log_size($node);
+    my $term   = $node->safe_psql('postgres', 'SELECT term FROM cairn.replicas');
     $node->stop($mode);
     $node->start;
     is($node->safe_psql('postgres', $COUNT), '1000|500500', "$mode stop and start");
     unlike(log_since($node, $offset), qr/PANIC|could not start|terminated by signal/, "$mode: nothing bad in the log");
     my $replayed = log_since($node, $offset) =~ /cairn storage: replayed log entries/;
+    is($node->safe_psql('postgres', 'SELECT role, answers_requests, lag_entries, term > ' . $term . ' FROM cairn.replicas'), 'leader|t|0|t', "$mode: it leads in a new term");
+    like(log_since($node, $offset), qr/group 1: node 1 leads in term \d+ from log entry \d+ on\n.*group 1: node 1 answers requests in term \d+/s, "$mode: the log says so");
     is($replayed ? 1 : 0, $mode eq 'immediate' ? 1 : 0, "$mode: " . ($mode eq 'immediate' ? 'the log is replayed' : 'nothing to replay'));
     $node->safe_psql('postgres', 'BEGIN; SELECT cairn.put_item(\'t\', \'{"k": 5}\'); COMMIT');
 }

@@ -548,12 +548,42 @@ static void test_storages(void **state)
 
 static void test_status_names(void **state)
 {
-    static const char *const names[] = {
-        "items_bytes",        "history_bytes",       "memtable_bytes",  "cache_bytes",   "flushes",
-        "compactions",        "flushed_bytes",       "compacted_bytes", "log_segments",  "log_bytes",
-        "log_appended_bytes", "log_appends",         "log_syncs",       "applied_index", "applied_version",
-        "durable_index",      "in_flight_entries",   "locks",           "parked",        "transactions",
-        "user_bytes",         "engine_memory_bytes", "horizon"};
+    static const char *const names[] = {"items_bytes",
+                                        "history_bytes",
+                                        "memtable_bytes",
+                                        "cache_bytes",
+                                        "flushes",
+                                        "compactions",
+                                        "flushed_bytes",
+                                        "compacted_bytes",
+                                        "log_segments",
+                                        "log_bytes",
+                                        "log_appended_bytes",
+                                        "log_appends",
+                                        "log_syncs",
+                                        "applied_index",
+                                        "applied_version",
+                                        "durable_index",
+                                        "in_flight_entries",
+                                        "locks",
+                                        "parked",
+                                        "transactions",
+                                        "user_bytes",
+                                        "engine_memory_bytes",
+                                        "horizon",
+                                        "replica_group",
+                                        "replica_node",
+                                        "replica_role",
+                                        "replica_answers",
+                                        "replica_leader",
+                                        "replica_term",
+                                        "replica_first_index",
+                                        "replica_last_index",
+                                        "replica_durable_index",
+                                        "replica_commit_index",
+                                        "replica_applied_index",
+                                        "replica_flushed_index",
+                                        "replica_behind_since_ms"};
     struct bench b;
 
     (void) state;
