@@ -7,7 +7,7 @@
  *   log/      the log
  *
  *   0  "cairnsto"
- *   8  u32 format, 1
+ *   8  u32 format, 2
  *   12 u32 state: 1 being made, 2 complete
  *   16 u64 identity
  *   24 u32 checksum of the bytes before, seeded with 0
