@@ -40,11 +40,11 @@ static int make_entry(struct sb_group *group, const struct rg_entry *entry, stru
     uint8_t configuration[WIRE_CONFIGURATION_SIZE_MAX];
     struct wire_writer c = wire_writer_of(configuration, sizeof(configuration));
     struct wire_effect effect = {.kind = WIRE_EFFECT_CONFIGURATION};
-    struct wire_entry header = {
-        .group = group->id,
-        .term = entry->term,
-        .index = entry->index,
-        .version = wire_clock_next(sb_partition_last_version(group->partition), group->shard->now.wall_ms)};
+    uint64_t wall_ms = entry->index > 1 ? group->shard->now.wall_ms : 0; /* members make the first entry alike */
+    struct wire_entry header = {.group = group->id,
+                                .term = entry->term,
+                                .index = entry->index,
+                                .version = wire_clock_next(sb_partition_last_version(group->partition), wall_ms)};
     struct wire_entry_builder builder;
     struct wire_writer w;
     int status = sb_buffer_reserve(out, WIRE_ENTRY_HEADER_SIZE + WIRE_CONFIGURATION_SIZE_MAX + 64);
