@@ -32,7 +32,7 @@ int sb_draft_begin(struct sb_partition *partition, uint64_t transaction, struct 
     struct wire_writer w;
     int status;
 
-    *draft = (struct sb_draft){.partition = partition};
+    *draft = (struct sb_draft){.partition = partition, .last_version = partition->last_version};
     draft->flight = sb_alloc(sizeof(*draft->flight));
     if (!draft->flight)
         return WIRE_E_NOMEM;
@@ -138,6 +138,7 @@ int sb_draft_seal(struct sb_draft *draft)
 void sb_draft_drop(struct sb_draft *draft)
 {
     draft->partition->last_index--;
+    draft->partition->last_version = draft->last_version; /* another leader's entry may come next, and be of less */
     draft->partition->drafting = NULL;
     sb_flight_free(draft->flight);
     draft->flight = NULL;

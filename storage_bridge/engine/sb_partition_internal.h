@@ -110,6 +110,7 @@ struct sb_partition {
 
 struct sb_draft {
     struct sb_partition *partition;
+    uint64_t last_version; /* before it */
     struct sb_flight *flight;
     struct wire_entry header;
     uint32_t effect_count;
