@@ -444,9 +444,10 @@ int sb_group_receive(struct sb_group *group, const struct wire_peer_message *mes
     struct rg_update update = {0};
     int status = rg_receive(group->member, shard->now.boot_ms, message, shard->received, &update);
 
-    if (status == WIRE_E_BAD_FORMAT)
-        return WIRE_OK;
-    return status == WIRE_OK ? carry_out(group, &update) : stopped(group, status);
+    if (status == WIRE_OK)
+        return carry_out(group, &update);
+    shard->received_count = 0; /* their bytes are gone when this returns */
+    return status == WIRE_E_BAD_FORMAT ? WIRE_OK : stopped(group, status);
 }
 
 int sb_group_durable(struct sb_group *group, uint64_t index, uint64_t term)
