@@ -149,6 +149,33 @@ static int fire_timeouts(struct sb_shard *shard)
     return status;
 }
 
+/* ---- what a step gives back ---- */
+
+static void free_outbound(struct sb_outbound *list)
+{
+    while (list) {
+        struct sb_outbound *gone = list;
+
+        list = gone->next;
+        sb_buffer_close(&gone->bytes);
+        sb_free(gone);
+    }
+}
+
+/* The last step's. What sb_shard_add has left since is still to be handed out. */
+static void forget_given(struct sb_shard *shard)
+{
+    if (!shard->given)
+        return;
+    free_outbound(shard->sent);
+    sb_flights_free(shard->refusals);
+    shard->sent = NULL;
+    shard->refusals = NULL;
+    shard->record_count = shard->message_count = shard->reply_count = shard->fetch_count = shard->cut_count =
+        shard->install_count = 0;
+    shard->given = false;
+}
+
 /* ---- groups ---- */
 
 /* The place of a group, or where it would be. */
@@ -353,6 +380,7 @@ int sb_shard_add(struct sb_shard *shard, struct sb_now now, uint64_t id, struct 
 
     if (!group)
         return status;
+    forget_given(shard);
     shard->now = now;
     shard->fault = fault;
     *group = (struct sb_group){.id = id, .shard = shard};
@@ -513,27 +541,9 @@ static int handle(struct sb_shard *shard, const struct sb_event *event)
 
 /* ---- steps ---- */
 
-static void free_outbound(struct sb_outbound *list)
-{
-    while (list) {
-        struct sb_outbound *gone = list;
-
-        list = gone->next;
-        sb_buffer_close(&gone->bytes);
-        sb_free(gone);
-    }
-}
-
 static void begin_step(struct sb_shard *shard, struct sb_now now, struct sb_fault *fault)
 {
-    free_outbound(shard->sent);
-    sb_flights_free(shard->refusals);
-    shard->sent = NULL;
-    shard->refusals = NULL;
-    if (shard->given) /* what sb_shard_add has left is still to be handed out */
-        shard->record_count = shard->message_count = shard->reply_count = shard->fetch_count = shard->cut_count =
-            shard->install_count = 0;
-    shard->given = false;
+    forget_given(shard);
     shard->now = now;
     shard->fault = fault;
     for (struct sb_group *group = shard->active; group; group = group->next_active)

@@ -102,7 +102,7 @@ struct sb_install {
  */
 
 /* What a step asks for. Arrays belong to the shard: the bytes of records until their DURABLE, fetches until their
- * FETCHED, everything else until the next step. */
+ * FETCHED, everything else until the next step or sb_shard_add. */
 struct sb_step {
     const struct sb_log_entry *records; /* entries and states (index 0), for sb_log_append */
     size_t record_count;
