@@ -182,11 +182,12 @@ static void batch_reset(struct sb_rocks *r)
     r->batch = rocksdb_writebatch_create();
 }
 
-static int write_once(struct sb_rocks *r, const rocksdb_writeoptions_t *how, struct sb_fault *fault)
+static int write_once(struct sb_rocks *r, const rocksdb_writeoptions_t *how, rocksdb_writebatch_t *batch,
+                      struct sb_fault *fault)
 {
     char *error = NULL;
 
-    rocksdb_write(r->db, how, r->batch, &error);
+    rocksdb_write(r->db, how, batch, &error);
     return error ? sb_rocks_work_error(r, error, fault) : WIRE_OK;
 }
 
@@ -195,13 +196,13 @@ static int write_once(struct sb_rocks *r, const rocksdb_writeoptions_t *how, str
  * keep the watch from changing the options that let it begin one; so it is waited for here. A mere slowing down is left
  * to RocksDB: it is short.
  */
-static int write_batch(struct sb_rocks *r, struct sb_fault *fault)
+int sb_rocks_write_batch(struct sb_rocks *r, rocksdb_writebatch_t *batch, struct sb_fault *fault)
 {
     for (;;) {
-        int status = write_once(r, r->write_now, fault);
+        int status = write_once(r, r->write_now, batch, fault);
 
         if (status == WIRE_E_WOULD_BLOCK && sb_rocks_property(r, "rocksdb.is-write-stopped") == 0)
-            status = write_once(r, r->write_slowed, fault);
+            status = write_once(r, r->write_slowed, batch, fault);
         if (status != WIRE_E_WOULD_BLOCK && status != WIRE_E_DISK_FULL)
             return status;
         if (atomic_load(&r->failed))
@@ -220,7 +221,7 @@ static int rocks_write(void *self, const struct sb_change *changes, size_t count
     for (size_t i = 0; i < count && status == WIRE_OK; i++)
         status = add_change(r, &changes[i], fault);
     if (status == WIRE_OK)
-        status = write_batch(r, fault);
+        status = sb_rocks_write_batch(r, r->batch, fault);
     batch_reset(r);
     return status;
 }
@@ -235,7 +236,7 @@ static bool rocks_is_roomy(void *self)
            sb_rocks_property(r, "rocksdb.actual-delayed-write-rate") == 0;
 }
 
-static int rocks_flush(void *self, struct sb_fault *fault)
+int sb_rocks_flush(void *self, struct sb_fault *fault)
 {
     struct sb_rocks *r = self;
     int failure = sb_rocks_failure(r, fault);
@@ -315,7 +316,7 @@ static void rocks_close(void *self)
         if (atomic_load(&r->watch_state) == SB_WATCH_RUN) {
             /* RocksDB's own flush at its end could not be called off. */
             sb_rocks_give_up(r);
-            (void) rocks_flush(r, NULL);
+            (void) sb_rocks_flush(r, NULL);
             sb_rocks_watch_stop(r);
         }
         rocksdb_cancel_all_background_work(r->db, 1);
@@ -325,6 +326,8 @@ static void rocks_close(void *self)
     rocksdb_writebatch_destroy(r->batch);
     for (int family = 0; family < SB_FAMILY_COUNT; family++)
         rocksdb_compactoptions_destroy(r->compact[family]);
+    rocksdb_ingestexternalfileoptions_destroy(r->ingest);
+    rocksdb_envoptions_destroy(r->table_files);
     rocksdb_flushoptions_destroy(r->flush_begin);
     rocksdb_flushoptions_destroy(r->flush_wait);
     rocksdb_writeoptions_destroy(r->write_slowed);
@@ -422,8 +425,11 @@ int sb_rocks_open(const struct sb_rocks_options *options, struct sb_store *out, 
         .view_close = sb_rocks_view_close,
         .view_get = rocks_view_get,
         .iterate = sb_rocks_iterate,
-        .flush = rocks_flush,
+        .flush = sb_rocks_flush,
         .persisted = rocks_persisted,
+        .table_create = sb_rocks_table_create,
+        .ingest = sb_rocks_ingest,
+        .clear = sb_rocks_clear,
         .set_horizon = sb_rocks_set_horizon,
         .is_roomy = rocks_is_roomy,
         .compact = sb_rocks_compact,

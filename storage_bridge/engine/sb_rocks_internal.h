@@ -4,6 +4,7 @@
  *   sb_rocks.c           open, reads, writes, sizes, close
  *   sb_rocks_options.c   options of the database, and why they are as they are
  *   sb_rocks_iterator.c  views and iterators
+ *   sb_rocks_table.c     tables: written, taken in, and ranges cleared for them
  *   sb_rocks_compact.c   the end of history: horizon, compaction filter, compactions on demand
  *   sb_rocks_watch.c     what fails in the background
  *   sb_rocks_error.c     stored keys, and RocksDB's errors as ours
@@ -46,6 +47,8 @@ struct sb_rocks {
     rocksdb_flushoptions_t *flush_wait;
     rocksdb_flushoptions_t *flush_begin; /* do not wait */
     rocksdb_compactoptions_t *compact[SB_FAMILY_COUNT];
+    rocksdb_ingestexternalfileoptions_t *ingest;
+    rocksdb_envoptions_t *table_files;
     rocksdb_writebatch_t *batch; /* the writing thread's */
     _Atomic uint64_t horizon;
 
@@ -94,6 +97,10 @@ int sb_rocks_no_memory(struct sb_fault *fault);
 /* A number that RocksDB tells by name; 0 if it does not. */
 uint64_t sb_rocks_property(struct sb_rocks *r, const char *name);
 
+/* sb_rocks.c: a write waits for room in memory and on disk, see there */
+int sb_rocks_write_batch(struct sb_rocks *r, rocksdb_writebatch_t *batch, struct sb_fault *fault);
+int sb_rocks_flush(void *self, struct sb_fault *fault);
+
 /* sb_rocks_options.c: make all option objects, and the cache and the filter they name; the tree's, with the compression
  * of its lowest level. */
 int sb_rocks_options_set(struct sb_rocks *r, const struct sb_rocks_options *options, struct sb_fault *fault);
@@ -104,6 +111,12 @@ int sb_rocks_view_open(void *self, void **view, struct sb_fault *fault);
 void sb_rocks_view_close(void *self, void *view);
 int sb_rocks_iterate(void *self, void *view, enum sb_family family, struct wire_span low, struct wire_span high,
                      struct sb_iterator **out, struct sb_fault *fault);
+
+/* sb_rocks_table.c: of struct sb_store */
+int sb_rocks_table_create(void *self, const char *path, enum sb_family family, struct wire_span low,
+                          struct sb_table **out, struct sb_fault *fault);
+int sb_rocks_ingest(void *self, const char *const *paths, size_t count, struct sb_fault *fault);
+int sb_rocks_clear(void *self, const struct wire_range *ranges, size_t count, struct sb_fault *fault);
 
 /* sb_rocks_compact.c: the filter, and of struct sb_store */
 rocksdb_compactionfilter_t *sb_rocks_filter_make(struct sb_rocks *r);
@@ -125,5 +138,7 @@ int sb_rocks_work_error(struct sb_rocks *r, char *text, struct sb_fault *fault);
 /* Why the last compaction failed; waits until the watch knows. */
 int sb_rocks_compaction_error(struct sb_rocks *r, struct sb_fault *fault);
 void sb_rocks_pause(void);
+/* There is room on disk for another memtable. */
+bool sb_rocks_has_room(const struct sb_rocks *r);
 
 #endif

@@ -162,6 +162,14 @@ int sb_rocks_options_set(struct sb_rocks *r, const struct sb_rocks_options *opti
     r->flush_wait = rocksdb_flushoptions_create();
     r->flush_begin = rocksdb_flushoptions_create();
     rocksdb_flushoptions_set_wait(r->flush_begin, 0);
+    /* Tables are linked in, not copied; open views do not see them; and memtables are not flushed while all writes wait,
+     * see sb_rocks_table.c. */
+    r->ingest = rocksdb_ingestexternalfileoptions_create();
+    rocksdb_ingestexternalfileoptions_set_move_files(r->ingest, 1);
+    rocksdb_ingestexternalfileoptions_set_snapshot_consistency(r->ingest, 1);
+    rocksdb_ingestexternalfileoptions_set_allow_global_seqno(r->ingest, 1);
+    rocksdb_ingestexternalfileoptions_set_allow_blocking_flush(r->ingest, 0);
+    r->table_files = rocksdb_envoptions_create();
     /* Old entries of history end up in the lowest level, and there the filter must see them; items have nothing to lose
      * there. */
     r->compact[SB_ITEMS] = make_compact_options(BOTTOMMOST_SKIP);

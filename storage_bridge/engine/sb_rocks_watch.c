@@ -204,12 +204,11 @@ static void judge_line(struct watch *watch, char *line)
     }
 }
 
-static bool has_room(const struct watch *watch)
+bool sb_rocks_has_room(const struct sb_rocks *r)
 {
     struct statvfs disk;
 
-    return statvfs(watch->r->path, &disk) != 0 ||
-           (uint64_t) disk.f_bavail * disk.f_frsize > watch->r->write_buffer_bytes;
+    return statvfs(r->path, &disk) != 0 || (uint64_t) disk.f_bavail * disk.f_frsize > r->write_buffer_bytes;
 }
 
 /* LOG does not say what failed. */
@@ -218,7 +217,7 @@ static void judge_blindly(struct watch *watch, uint64_t errors)
     bool flush = sb_rocks_property(watch->r, "rocksdb.num-immutable-mem-table") > 0;
     struct sb_fault fault;
 
-    (void) sb_fault_set(&fault, has_room(watch) ? WIRE_E_IO : WIRE_E_DISK_FULL,
+    (void) sb_fault_set(&fault, sb_rocks_has_room(watch->r) ? WIRE_E_IO : WIRE_E_DISK_FULL,
                         "a %s of the items store in \"%s\" failed, and its file LOG does not say why",
                         flush ? "flush" : "compaction", watch->r->path);
     watch->seen = errors;
@@ -318,7 +317,7 @@ static void look_at_flush(struct watch *watch, uint64_t now_ns)
         fail(watch, &fault);
     } else if (now_ns >= watch->retry_ns && sb_rocks_property(watch->r, "rocksdb.num-running-flushes") == 0) {
         watch->retry_ns = now_ns + RETRY_NS;
-        if (has_room(watch))
+        if (sb_rocks_has_room(watch->r))
             flush_again(watch);
     }
 }

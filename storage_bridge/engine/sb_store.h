@@ -14,7 +14,7 @@
  * Keys: at most SB_STORE_KEY_MAX bytes; a batch that puts or deletes a longer one is refused (WIRE_E_KEY_SIZE).
  *
  * Threads: `write` by one thread at a time (the shard); everything else by any, an iterator by one at a time; close
- * when all values, views and iterators are released. Errors: WIRE_E_IO, WIRE_E_DISK_FULL, WIRE_E_CORRUPT, WIRE_E_NOMEM
+ * when all values, views, iterators and tables are released. Errors: WIRE_E_IO, WIRE_E_DISK_FULL, WIRE_E_CORRUPT, WIRE_E_NOMEM
  * with *fault filled (file named where RocksDB names it).
  */
 #ifndef SB_STORE_H
@@ -22,6 +22,7 @@
 
 #include "sb_fault.h"
 #include "sb_memory.h"
+#include "wire_checkpoint.h"
 #include "wire_limits.h"
 
 #define SB_STORE_KEY_MAX (WIRE_KEY_MAX + 64) /* an encoded key and what history appends to it */
@@ -68,6 +69,20 @@ struct sb_store_status {
 
 struct sb_iterator;
 
+/*
+ * A table: all that is to be in one range of a family, written to a file of its own for `ingest`. One thread at a time;
+ * it touches nothing of the store.
+ */
+struct sb_table {
+    void *self;
+    /* Keys ascending, not below the table's low. */
+    int (*put)(void *self, struct wire_span key, struct wire_span value, struct sb_fault *fault);
+    uint64_t (*size)(void *self); /* of the file so far, about */
+    /* The range ends here (empty: with the family), above all keys; the file is whole and synced, its name is not. */
+    int (*finish)(void *self, struct wire_span high, struct sb_fault *fault);
+    void (*close)(void *self); /* frees the table too; the file stays */
+};
+
 struct sb_store {
     void *self;
 
@@ -100,6 +115,19 @@ struct sb_store {
     /* The value of `key` in SB_ITEMS as it would be read after losing everything that is not flushed. WIRE_E_NOT_FOUND
      * if none. */
     int (*persisted)(void *self, struct wire_span key, struct sb_value *out, struct sb_fault *fault);
+
+    /* Begin a table of `family` from `low` on, in a new file. */
+    int (*table_create)(void *self, const char *path, enum sb_family family, struct wire_span low,
+                        struct sb_table **out, struct sb_fault *fault);
+    /* Take finished tables in, their ranges disjoint: afterwards what they hold is all that is in their ranges, for reads
+     * that begin from now on, all tables at once. Durable when it returns; a crash before leaves all as it was. Their
+     * files are gone afterwards. On an error nothing has changed; after WIRE_E_IO or WIRE_E_CORRUPT the files may not be
+     * used again. Nobody may write within the ranges meanwhile (WIRE_E_BUSY if it was noticed); other ranges: see
+     * sb_checkpoint.h. */
+    int (*ingest)(void *self, const char *const *paths, size_t count, struct sb_fault *fault);
+    /* Delete all that is in the ranges, durably when it returns, and give its room back. Nobody may write within them
+     * meanwhile. */
+    int (*clear)(void *self, const struct wire_range *ranges, size_t count, struct sb_fault *fault);
 
     /* Superseded images whose superseded-at is a version below this may be dropped at compaction. Never moves back. */
     void (*set_horizon)(void *self, uint64_t version);

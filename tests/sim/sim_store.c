@@ -13,6 +13,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "sim_table.h"
+
 #include "wire_clock.h"
 
 struct record {
@@ -40,6 +42,7 @@ struct sim_store {
     struct image *newest[SB_FAMILY_COUNT];
     struct image *durable[SB_FAMILY_COUNT];
     struct sim_view *views;
+    struct sb_files *files;
     uint64_t horizon;
     uint64_t fail_write;
     int fail_code;
@@ -513,12 +516,17 @@ static void apply(struct sim_store *s, const struct sb_change *change)
     image_replace(image, from, to, change->kind == SB_PUT ? record_make(change->key, change->value) : NULL);
 }
 
+static bool must_fail(struct sim_store *s)
+{
+    return s->fail_write > 0 && --s->fail_write == 0;
+}
+
 static int sim_write(void *self, const struct sb_change *changes, size_t count, struct sb_fault *fault)
 {
     static const struct wire_span everything;
     struct sim_store *s = self;
 
-    if (s->fail_write > 0 && --s->fail_write == 0)
+    if (must_fail(s))
         return sb_fault_set(fault, s->fail_code, "simulated failure of a write");
     for (size_t i = 0; i < count; i++) {
         int status = check_change(&changes[i], fault);
@@ -532,6 +540,85 @@ static int sim_write(void *self, const struct sb_change *changes, size_t count, 
         flush_now(s);
     if (chance(s, s->options.compact_per_mille))
         compact_now(s, everything, everything);
+    return WIRE_OK;
+}
+
+/* ---- tables ---- */
+
+static int sim_table_begin(void *self, const char *path, enum sb_family family, struct wire_span low,
+                           struct sb_table **out, struct sb_fault *fault)
+{
+    struct sim_store *s = self;
+
+    demand(s->files != NULL, "a table without a directory, see sim_store_set_files");
+    return sim_table_create(s->files, path, family, low, out, fault);
+}
+
+static void clear_image(struct image **which, const struct wire_range *range)
+{
+    struct image *image = image_own(which);
+    size_t from = image_find(image, range->low);
+    size_t to = range->high.size > 0 ? image_find(image, range->high) : image->count;
+
+    if (from < to)
+        image_replace(image, from, to, NULL);
+}
+
+/* In the state of now and in the one that survives, as a table file of RocksDB is in both. */
+static void take_in(struct sim_store *s, struct sim_table *table)
+{
+    const struct wire_range *range = &table->range;
+    struct wire_span key, value;
+
+    clear_image(&s->newest[range->family], range);
+    clear_image(&s->durable[range->family], range);
+    while (sim_table_next(table, &key, &value)) {
+        struct record *record = record_make(key, value);
+        struct image **images[] = {&s->newest[range->family], &s->durable[range->family]};
+
+        demand(wire_range_holds(range, key), "a table with a key outside its range");
+        record->references = 2;
+        for (int i = 0; i < 2; i++) {
+            struct image *image = image_own(images[i]);
+            size_t at = image_find(image, key);
+
+            image_replace(image, at, at, record);
+        }
+    }
+}
+
+static int sim_ingest(void *self, const char *const *paths, size_t count, struct sb_fault *fault)
+{
+    struct sim_store *s = self;
+    struct sim_table *tables = must(calloc(count, sizeof(*tables)));
+    int status = must_fail(s) ? sb_fault_set(fault, s->fail_code, "simulated failure of an ingestion") : WIRE_OK;
+
+    for (size_t i = 0; i < count && status == WIRE_OK; i++)
+        status = sim_table_load(s->files, paths[i], &tables[i], fault);
+    if (status == WIRE_OK && chance(s, s->options.flush_per_mille))
+        flush_now(s);
+    for (size_t i = 0; i < count && status == WIRE_OK; i++) {
+        take_in(s, &tables[i]);
+        sim_table_remove(s->files, paths[i]);
+    }
+    for (size_t i = 0; i < count; i++)
+        sim_table_unload(&tables[i]);
+    free(tables);
+    return status;
+}
+
+static int sim_clear(void *self, const struct wire_range *ranges, size_t count, struct sb_fault *fault)
+{
+    struct sim_store *s = self;
+
+    if (must_fail(s))
+        return sb_fault_set(fault, s->fail_code, "simulated failure of a clearing");
+    for (size_t i = 0; i < count; i++) {
+        clear_image(&s->newest[ranges[i].family], &ranges[i]);
+        clear_image(&s->durable[ranges[i].family], &ranges[i]);
+    }
+    if (chance(s, s->options.flush_per_mille))
+        flush_now(s);
     return WIRE_OK;
 }
 
@@ -601,6 +688,9 @@ void sim_store_open(const struct sim_store_options *options, struct sb_store *ou
         .iterate = sim_iterate,
         .flush = sim_flush,
         .persisted = sim_persisted,
+        .table_create = sim_table_begin,
+        .ingest = sim_ingest,
+        .clear = sim_clear,
         .set_horizon = sim_set_horizon,
         .is_roomy = sim_is_roomy,
         .compact = sim_compact,
@@ -614,6 +704,11 @@ void sim_store_open(const struct sim_store_options *options, struct sb_store *ou
 void sim_store_tune(struct sb_store *store, const struct sim_store_options *options)
 {
     ((struct sim_store *) store->self)->options = *options;
+}
+
+void sim_store_set_files(struct sb_store *store, struct sb_files *files)
+{
+    ((struct sim_store *) store->self)->files = files;
 }
 
 void sim_store_crash(struct sb_store *store)

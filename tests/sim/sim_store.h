@@ -11,6 +11,7 @@
 #ifndef SIM_STORE_H
 #define SIM_STORE_H
 
+#include "sb_files.h"
 #include "sb_store.h"
 
 struct sim_store_options {
@@ -26,11 +27,15 @@ void sim_store_open(const struct sim_store_options *options, struct sb_store *ou
 /* Other probabilities from now on; the seed goes on. */
 void sim_store_tune(struct sb_store *store, const struct sim_store_options *options);
 
+/* The directory that tables are made in; of their paths the last part counts. Borrowed until close. Tables taken in are
+ * durable, whatever else is not. */
+void sim_store_set_files(struct sb_store *store, struct sb_files *files);
+
 /* Power loss and reopening: back to the last flush; the horizon is 0 again. Values, views and iterators must be
  * released: they belonged to the process that died. */
 void sim_store_crash(struct sb_store *store);
 
-/* The n-th write from now on (1 = the next) fails once with `code` and changes nothing; 0 turns it off. */
+/* The n-th write, ingest or clear from now on (1 = the next) fails once with `code` and changes nothing; 0 turns it off. */
 void sim_store_fail_write(struct sb_store *store, uint64_t n, int code);
 
 /* Values, views and iterators not yet released: a test asserts 0. */
