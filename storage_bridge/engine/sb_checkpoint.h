@@ -15,15 +15,17 @@
  * to the last whole table.
  *
  * Install takes all tables in by one atomic step, durable when it returns (struct sb_store, ingest). A crash before
- * leaves the ranges as they were, and the received tables are not used again. What the ranges had is replaced, yet it is
- * cheaper to clear them first (store->clear, when the "installing" marker is set): tables then go to the lowest level at
- * once instead of to level 0, from where all of them are compacted again, and the room is needed once.
+ * leaves the ranges as they were, and the received tables are not used again. What the ranges had is replaced, yet they
+ * should be cleared first (store->clear, when the "installing" marker is set): tables then go to the lowest level at
+ * once. Over old data they go to level 0, from where all of them are compacted again, and where more than 20 files slow
+ * all writes down; and the room is needed twice.
  *
  * Threads: a checkpoint or a receiver is used by one thread at a time, not the shard's: make, write and install wait for
  * the disk; read by several at once. The directory may be used by all of them. While clear or install run, nobody
- * writes within the ranges; reads go on, views and iterators opened before show what they showed. Neighbours: reads
- * never wait for install; writes wait while RocksDB adds the tables, a fraction of a millisecond and about as much as
- * one small sync for each table (SB_CHECKPOINT_TABLE_BYTES).
+ * writes within the ranges; views and iterators opened before show what they showed. Neighbours: gets and iterators
+ * never wait. Writes, and opening and closing views, wait while install adds the tables, about as long as one small sync
+ * for each (measured with 11 tables: 30 to 45 ms, on a disk whose small syncs take 0.2 to 4 ms); there is one for each
+ * range, and up to 16 more for large ranges.
  *
  * Errors: as struct sb_store and sb_files, and as each function says. WIRE_E_BAD_FORMAT for ranges that are not
  * ascending and disjoint.
@@ -36,7 +38,7 @@
 #include "sb_files.h"
 #include "sb_store.h"
 
-#define SB_CHECKPOINT_TABLE_BYTES (UINT64_C(256) << 20) /* of a table file, before the next one is begun */
+#define SB_CHECKPOINT_TABLE_BYTES (UINT64_C(256) << 20) /* of a table file, before the next one is begun; at least */
 
 /* A directory of checkpoints, for one store. Open before, close after all that is in it. */
 struct sb_checkpoints {

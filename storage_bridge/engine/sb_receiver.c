@@ -15,11 +15,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define TABLES_MAX 16 /* for ranges as large as they may be; writes wait a little for each, and level 0 holds few */
+
 struct sb_receiver {
     struct sb_checkpoints *home;
     struct sb_receiver_order order;
     struct wire_checkpoint_state saved; /* without cut and head */
     struct sb_buffer cut;               /* where its next table begins; empty: with its range */
+    uint64_t table_bytes;               /* a table ends behind so many */
     bool spent;                         /* install was begun */
 
     /* Since then: */
@@ -275,6 +278,7 @@ int sb_receiver_open(struct sb_checkpoints *home, const struct sb_receiver_order
         return no_memory(fault);
     r->home = home;
     r->order = *order;
+    r->table_bytes = order->size / TABLES_MAX > home->table_bytes ? order->size / TABLES_MAX : home->table_bytes;
     status = resume(r, fault);
     if (status != WIRE_OK) {
         sb_receiver_close(r, true);
@@ -349,7 +353,7 @@ static int make_way(struct sb_receiver *r, uint64_t range, struct wire_span key,
     if (range >= r->order.count || range < r->range)
         return bad(r, WIRE_E_BAD_FORMAT, "it belongs to a range that is over or that there is not", fault);
     status = go_to_range(r, (uint32_t) range, fault);
-    if (status == WIRE_OK && r->table && r->table->size(r->table->self) >= r->home->table_bytes) {
+    if (status == WIRE_OK && r->table && r->table->size(r->table->self) >= r->table_bytes) {
         if (!r->has_last || wire_span_compare(key, sb_buffer_span(&r->last)) <= 0)
             return bad(r, WIRE_E_BAD_FORMAT, "its keys do not ascend", fault);
         status = table_end(r, key, fault);

@@ -313,6 +313,25 @@ static void check_lost_files(struct bed *bed)
     free(bytes.data);
 }
 
+/* However large it is, it becomes few tables. */
+static void check_few_tables(struct bed *bed)
+{
+    struct sb_fault fault = {0};
+    struct sb_receiver *r;
+    struct bytes bytes;
+
+    fill(&bed->source.store, "new", 10 * COUNT);
+    bytes = make(bed, NULL);
+    assert_true(bytes.size > (UINT64_C(40) << 18)); /* blocks */
+    must(open_receiver(bed, &bytes, &r, &fault), &fault);
+    must(feed(r, &bytes, bytes.size, &fault), &fault);
+    assert_in_range(files_of(&bed->target), 1 + 10, 1 + RANGES + 16);
+    must(sb_receiver_install(r, &fault), &fault);
+    sb_receiver_close(r, true);
+    want_filled(&bed->target.store, NULL, "new", 10 * COUNT);
+    free(bytes.data);
+}
+
 /* ---- hostile ---- */
 
 /* A flipped bit anywhere is found before anything is changed, and the right bytes are taken afterwards. */
@@ -586,6 +605,7 @@ BOTH(bad_ranges)
 BOTH(resume)
 BOTH(leftovers)
 BOTH(lost_files)
+BOTH(few_tables)
 BOTH(damage)
 BOTH(forgeries)
 BOTH(another)
@@ -597,8 +617,9 @@ int main(void)
         cmocka_unit_test(test_round_trip), cmocka_unit_test(test_empty),      cmocka_unit_test(test_view),
         cmocka_unit_test(test_readers),    cmocka_unit_test(test_collected),  cmocka_unit_test(test_clear),
         cmocka_unit_test(test_given_up),   cmocka_unit_test(test_bad_ranges), cmocka_unit_test(test_resume),
-        cmocka_unit_test(test_leftovers),  cmocka_unit_test(test_lost_files), cmocka_unit_test(test_damage),
-        cmocka_unit_test(test_forgeries),  cmocka_unit_test(test_another),    cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_leftovers),  cmocka_unit_test(test_lost_files), cmocka_unit_test(test_few_tables),
+        cmocka_unit_test(test_damage),     cmocka_unit_test(test_forgeries),  cmocka_unit_test(test_another),
+        cmocka_unit_test(test_no_memory),
     };
 
     return cmocka_run_group_tests(tests, make_base, remove_base);
