@@ -9,7 +9,7 @@
  *   sb_rocks_watch.c     what fails in the background
  *   sb_rocks_error.c     stored keys, and RocksDB's errors as ours
  *
- * `lock` guards compaction_failure and is a leaf.
+ * `lock` guards compaction_failure, and who is the first to set failure; it is a leaf.
  */
 #ifndef SB_ROCKS_INTERNAL_H
 #define SB_ROCKS_INTERNAL_H
@@ -64,7 +64,7 @@ struct sb_rocks {
     _Atomic bool giving_up;
     _Atomic bool failed; /* `failure` is set, for good */
     pthread_mutex_t lock;
-    struct sb_fault failure;            /* the store's end; written by the watch before `failed` is */
+    struct sb_fault failure;            /* the store's end; written before `failed` is */
     struct sb_fault compaction_failure; /* the last one */
 };
 
@@ -131,6 +131,8 @@ void sb_rocks_watch_stop(struct sb_rocks *r);
 /* Report table files that are not as the MANIFEST has them. */
 void sb_rocks_check_files(struct sb_rocks *r);
 void sb_rocks_give_up(void *self);
+/* The store's end: reported, and nobody waits any more. */
+void sb_rocks_fail(struct sb_rocks *r, const struct sb_fault *fault);
 /* The store's end, if it has come, or WIRE_OK. */
 int sb_rocks_failure(struct sb_rocks *r, struct sb_fault *fault);
 /* As sb_rocks_take_error, of a write or flush: that the watch called off background work is told as its reason. */

@@ -16,9 +16,10 @@
  * All writes wait while RocksDB looks for overlaps, writes the sequence number into each file and syncs it, and adds a
  * record to the MANIFEST. What takes time is done before: linking, syncing the data.
  *
- * Failure modes: no room is found before anything is begun, since RocksDB does not recover from a MANIFEST that cannot
- * be written. Damage in a table's footer, index or properties is found when it is taken in, in its blocks by the read
- * that meets it, as in any table file.
+ * Failure modes: a lack of room is looked for before anything is begun, since RocksDB does not recover from a record of
+ * the MANIFEST that cannot be written: then the store has failed, and a restart finds the one state or the other. Damage
+ * in a table's footer, index or properties is found when it is taken in, in its blocks by the read that meets it, as in
+ * any table file.
  */
 #include "sb_rocks_internal.h"
 
@@ -122,13 +123,36 @@ static bool needs_flush(const char *error)
     return strstr(error, "requires flush") != NULL;
 }
 
+/* After a record that could not be added to the MANIFEST, RocksDB takes no writes any more, also when there is room
+ * again: that is the end, as for a flush that fails so. A write of nothing tells. */
+static bool is_stuck(struct sb_rocks *r)
+{
+    rocksdb_writebatch_t *nothing = rocksdb_writebatch_create();
+    char *error = NULL;
+    bool stuck;
+
+    rocksdb_write(r->db, r->write_slowed, nothing, &error);
+    rocksdb_writebatch_destroy(nothing);
+    stuck = error != NULL;
+    rocksdb_free(error);
+    return stuck;
+}
+
 /* Of damage in a footer RocksDB does not say the file. */
 static int ingest_error(struct sb_rocks *r, char *error, const char *const *paths, size_t count, struct sb_fault *fault)
 {
-    int code = sb_rocks_work_error(r, error, fault);
-    size_t size = fault ? strlen(fault->text) : 0;
+    struct sb_fault unwanted = {0};
+    size_t size;
+    int code;
 
-    if (code == WIRE_E_CORRUPT && fault && !strstr(fault->text, ".sst"))
+    fault = fault ? fault : &unwanted;
+    code = sb_rocks_work_error(r, error, fault);
+    if ((code == WIRE_E_IO || code == WIRE_E_DISK_FULL) && is_stuck(r)) {
+        code = fault->code = WIRE_E_IO;
+        sb_rocks_fail(r, fault);
+    }
+    size = strlen(fault->text);
+    if (code == WIRE_E_CORRUPT && !strstr(fault->text, ".sst"))
         (void) snprintf(fault->text + size, sizeof(fault->text) - size,
                         ", in one of %zu tables, the first of them \"%s\"", count, paths[0]);
     return code;

@@ -127,14 +127,18 @@ void sb_rocks_check_files(struct sb_rocks *r)
 
 /* ---- judging ---- */
 
-static void fail(struct watch *watch, const struct sb_fault *fault)
+void sb_rocks_fail(struct sb_rocks *r, const struct sb_fault *fault)
 {
-    struct sb_rocks *r = watch->r;
+    bool is_first;
 
-    if (atomic_load(&r->failed))
-        return;
-    r->failure = *fault;
+    (void) pthread_mutex_lock(&r->lock);
+    is_first = !atomic_load(&r->failed);
+    if (is_first)
+        r->failure = *fault;
     atomic_store(&r->failed, true);
+    (void) pthread_mutex_unlock(&r->lock);
+    if (!is_first)
+        return;
     if (!atomic_load(&r->giving_up))
         report(r, SB_ROCKS_FAILED, fault);
     rocksdb_cancel_all_background_work(r->db, 0);
@@ -153,14 +157,14 @@ static void flush_failed(struct watch *watch, struct sb_fault *fault)
     bool is_new = watch->retry_ns == 0;
 
     if (fault->code != WIRE_E_DISK_FULL) {
-        fail(watch, fault);
+        sb_rocks_fail(watch->r, fault);
         return;
     }
     watch->retry_ns = sb_monotonic_ns() + RETRY_NS;
     if (is_new)
         report(watch->r, SB_ROCKS_NO_ROOM, fault);
     if (atomic_load(&watch->r->giving_up))
-        fail(watch, fault);
+        sb_rocks_fail(watch->r, fault);
 }
 
 static void compaction_failed(struct watch *watch, struct sb_fault *fault)
@@ -314,7 +318,7 @@ static void look_at_flush(struct watch *watch, uint64_t now_ns)
         report(watch->r, SB_ROCKS_ROOM, &fault);
     } else if (atomic_load(&watch->r->giving_up)) {
         (void) sb_fault_set(&fault, WIRE_E_DISK_FULL, "no room on disk for what the items store has in memory");
-        fail(watch, &fault);
+        sb_rocks_fail(watch->r, &fault);
     } else if (now_ns >= watch->retry_ns && sb_rocks_property(watch->r, "rocksdb.num-running-flushes") == 0) {
         watch->retry_ns = now_ns + RETRY_NS;
         if (sb_rocks_has_room(watch->r))

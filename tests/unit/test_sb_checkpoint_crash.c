@@ -162,6 +162,7 @@ static void test_failing_store(void **state)
 
 static _Atomic int failing; /* errno of writes to files whose name contains `failing_name` */
 static const char *failing_name = "checkpoints";
+static _Atomic int passing; /* such writes that pass before */
 
 ssize_t write(int descriptor, const void *data, size_t size)
 {
@@ -172,7 +173,7 @@ ssize_t write(int descriptor, const void *data, size_t size)
         snprintf(link, sizeof(link), "/proc/self/fd/%d", descriptor);
         length = readlink(link, name, sizeof(name) - 1);
         name[length > 0 ? length : 0] = 0;
-        if (strstr(name, failing_name) && strstr(name, base)) {
+        if (strstr(name, failing_name) && strstr(name, base) && atomic_fetch_sub(&passing, 1) <= 0) {
             errno = atomic_load(&failing);
             return -1;
         }
@@ -238,6 +239,63 @@ static void test_damaged_table(void **state)
     want_filled(&bed.target.store, NULL, "new", COUNT);
     free(bytes.data);
     close_bed(&bed);
+}
+
+/* The step itself fails on disk: at its first record of the MANIFEST, which changes nothing, or at its last (`passes`),
+ * after which RocksDB takes no more writes. Reads go on, nobody waits for ever, and a restart finds the old state. */
+static void check_failing_step(int error, int passes)
+{
+    const struct sb_change change = put(SB_ITEMS, "o", "x");
+    int code = error == ENOSPC && passes == 0 ? WIRE_E_DISK_FULL : WIRE_E_IO;
+    struct sb_fault fault = {0};
+    struct sb_receiver *r;
+    struct sb_store *s;
+    struct bytes bytes;
+    struct bed bed;
+
+    open_bed(&bed, false);
+    s = &bed.target.store;
+    fill(&bed.source.store, "new", COUNT);
+    bytes = make(&bed, NULL);
+    fill(s, "old", COUNT);
+    must_flush(s);
+    must(open_receiver(&bed, &bytes, &r, &fault), &fault);
+    must(feed(r, &bytes, bytes.size, &fault), &fault);
+    failing_name = "MANIFEST";
+    atomic_store(&passing, passes);
+    atomic_store(&failing, error);
+    assert_int_equal(sb_receiver_install(r, &fault), code);
+    assert_non_null(strstr(fault.text, "MANIFEST"));
+    want_filled(s, NULL, "old", COUNT);
+    atomic_store(&failing, 0);
+    if (passes == 0) {
+        must(s->write(s->self, &change, 1, &fault), &fault);
+        must(sb_receiver_install(r, &fault), &fault);
+    } else {
+        assert_int_equal(s->write(s->self, &change, 1, &fault), WIRE_E_IO);
+        assert_non_null(strstr(fault.text, "MANIFEST"));
+        assert_int_equal(s->flush(s->self, &fault), WIRE_E_IO);
+        assert_int_equal(s->clear(s->self, bed.ranges, RANGES, &fault), WIRE_E_IO);
+        assert_int_equal(sb_receiver_install(r, &fault), WIRE_E_IO);
+    }
+    sb_receiver_close(r, true);
+    s->close(s->self);
+    open_store(bed.target.store_path, s);
+    want_filled(s, NULL, passes == 0 ? "new" : "old", COUNT);
+    failing_name = "checkpoints";
+    install(&bed, &bytes);
+    want_filled(s, NULL, "new", COUNT);
+    free(bytes.data);
+    close_bed(&bed);
+}
+
+static void test_failing_step(void **state)
+{
+    (void) state;
+    for (int passes = 0; passes < 2; passes++) {
+        check_failing_step(EIO, passes);
+        check_failing_step(ENOSPC, passes);
+    }
 }
 
 /* ---- neighbours ---- */
@@ -446,8 +504,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_power_loss),     cmocka_unit_test(test_failing_files),
         cmocka_unit_test(test_failing_source), cmocka_unit_test(test_failing_store),
         cmocka_unit_test(test_full_disk),      cmocka_unit_test(test_damaged_table),
-        cmocka_unit_test(test_neighbours),     cmocka_unit_test(test_busy),
-        cmocka_unit_test(test_kill),
+        cmocka_unit_test(test_failing_step),   cmocka_unit_test(test_neighbours),
+        cmocka_unit_test(test_busy),           cmocka_unit_test(test_kill),
     };
 
     if (argc == 3 && strcmp(argv[1], "--installer") == 0)
