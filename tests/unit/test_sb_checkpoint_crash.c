@@ -163,6 +163,7 @@ static void test_failing_store(void **state)
 static _Atomic int failing; /* errno of writes to files whose name contains `failing_name` */
 static const char *failing_name = "checkpoints";
 static _Atomic int passing; /* such writes that pass before */
+static _Atomic int failures;
 
 ssize_t write(int descriptor, const void *data, size_t size)
 {
@@ -174,6 +175,7 @@ ssize_t write(int descriptor, const void *data, size_t size)
         length = readlink(link, name, sizeof(name) - 1);
         name[length > 0 ? length : 0] = 0;
         if (strstr(name, failing_name) && strstr(name, base) && atomic_fetch_sub(&passing, 1) <= 0) {
+            atomic_fetch_add(&failures, 1);
             errno = atomic_load(&failing);
             return -1;
         }
@@ -296,6 +298,47 @@ static void test_failing_step(void **state)
         check_failing_step(EIO, passes);
         check_failing_step(ENOSPC, passes);
     }
+}
+
+static void *install_received(void *receiver)
+{
+    struct sb_fault fault = {0};
+
+    return (void *) (intptr_t) sb_receiver_install(receiver, &fault);
+}
+
+/* The flush that must come first finds no room: install waits for it, as a flush does, and goes on when there is. */
+static void test_flush_without_room(void **state)
+{
+    struct sb_fault fault = {0};
+    struct sb_receiver *r;
+    struct bytes bytes;
+    pthread_t thread;
+    struct bed bed;
+    void *status;
+
+    (void) state;
+    open_bed(&bed, false);
+    fill(&bed.source.store, "new", COUNT);
+    bytes = make(&bed, NULL);
+    must(open_receiver(&bed, &bytes, &r, &fault), &fault);
+    must(feed(r, &bytes, bytes.size, &fault), &fault);
+    fill(&bed.target.store, "old", 5); /* in memory */
+    failing_name = "/target/0";        /* table files of the store */
+    atomic_store(&failures, 0);
+    atomic_store(&failing, ENOSPC);
+    assert_int_equal(pthread_create(&thread, NULL, install_received, r), 0);
+    while (atomic_load(&failures) == 0)
+        usleep(1000);
+    want_filled(&bed.target.store, NULL, "old", 5);
+    atomic_store(&failing, 0);
+    assert_int_equal(pthread_join(thread, &status), 0);
+    assert_int_equal((intptr_t) status, WIRE_OK);
+    failing_name = "checkpoints";
+    sb_receiver_close(r, true);
+    want_filled(&bed.target.store, NULL, "new", COUNT);
+    free(bytes.data);
+    close_bed(&bed);
 }
 
 /* ---- neighbours ---- */
@@ -504,8 +547,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_power_loss),     cmocka_unit_test(test_failing_files),
         cmocka_unit_test(test_failing_source), cmocka_unit_test(test_failing_store),
         cmocka_unit_test(test_full_disk),      cmocka_unit_test(test_damaged_table),
-        cmocka_unit_test(test_failing_step),   cmocka_unit_test(test_neighbours),
-        cmocka_unit_test(test_busy),           cmocka_unit_test(test_kill),
+        cmocka_unit_test(test_failing_step),   cmocka_unit_test(test_flush_without_room),
+        cmocka_unit_test(test_neighbours),     cmocka_unit_test(test_busy),
+        cmocka_unit_test(test_kill),
     };
 
     if (argc == 3 && strcmp(argv[1], "--installer") == 0)
