@@ -347,22 +347,38 @@ struct neighbour {
     struct sb_store *store;
     _Atomic bool end;
     _Atomic int writes;
+    _Atomic int mistakes; /* assertions are the main thread's */
 };
 
-/* Writes between, below and above the ranges, at their ends too, and reads it back. */
+static bool holds(struct sb_store *s, enum sb_family family, const char *key, const char *expected)
+{
+    struct sb_value value;
+    bool right = s->get(s->self, family, text(key), SB_TIER_ALL, &value, NULL) == WIRE_OK &&
+                 wire_span_compare(value.bytes, text(expected)) == 0;
+
+    s->release(s->self, &value);
+    return right;
+}
+
+/* Writes between, below and above the ranges, and reads it back. */
 static void *be_neighbour(void *argument)
 {
     struct neighbour *neighbour = argument;
     struct sb_store *s = neighbour->store;
 
     while (!atomic_load(&neighbour->end)) {
+        struct sb_change batch[5];
         char number[16];
 
         snprintf(number, sizeof(number), "%d", atomic_fetch_add(&neighbour->writes, 1));
-        write_all(s, put(SB_ITEMS, "a", number), put(SB_ITEMS, "o", number), put(SB_ITEMS, "qq", number),
-                  put(SB_HISTORY, "o", number), put(SB_HISTORY, "qq", number));
-        want_get(s, SB_ITEMS, "o", number);
-        want_get(s, SB_HISTORY, "qq", number);
+        batch[0] = put(SB_ITEMS, "a", number);
+        batch[1] = put(SB_ITEMS, "o", number);
+        batch[2] = put(SB_ITEMS, "qq", number);
+        batch[3] = put(SB_HISTORY, "o", number);
+        batch[4] = put(SB_HISTORY, "qq", number);
+        if (s->write(s->self, batch, 5, NULL) != WIRE_OK || !holds(s, SB_ITEMS, "o", number) ||
+            !holds(s, SB_HISTORY, "qq", number))
+            atomic_fetch_add(&neighbour->mistakes, 1);
     }
     return NULL;
 }
@@ -397,6 +413,7 @@ static void test_neighbours(void **state)
     }
     atomic_store(&neighbour.end, true);
     assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_int_equal(neighbour.mistakes, 0);
     must_flush(&bed.target.store);
     must_compact(&bed.target.store);
     want_filled(&bed.target.store, NULL, "two", COUNT);
@@ -411,7 +428,10 @@ static void *write_within(void *argument)
     struct neighbour *neighbour = argument;
 
     while (!atomic_load(&neighbour->end)) {
-        write_all(neighbour->store, put(SB_ITEMS, "p00001", "x"));
+        const struct sb_change change = put(SB_ITEMS, "p00001", "x");
+
+        if (neighbour->store->write(neighbour->store->self, &change, 1, NULL) != WIRE_OK)
+            atomic_fetch_add(&neighbour->mistakes, 1);
         atomic_fetch_add(&neighbour->writes, 1);
     }
     return NULL;
@@ -441,6 +461,7 @@ static void test_busy(void **state)
     assert_true(status == WIRE_E_BUSY || status == WIRE_OK);
     atomic_store(&neighbour.end, true);
     assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_int_equal(neighbour.mistakes, 0);
     if (status == WIRE_E_BUSY) {
         must(sb_receiver_install(r, &fault), &fault);
         want_filled(&bed.target.store, NULL, "one", COUNT);
