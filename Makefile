@@ -28,7 +28,7 @@ EXTRA_CLEAN = $(ENGINE_LIB) $(ENGINE_OBJS) $(CORE_OBJS) $(OBJS:.o=.d) $(ENGINE_O
 PG_CONFIG ?= /usr/lib/postgresql/15/bin/pg_config
 
 # Tests and servers come from tests/tests.mk, the build from PGXS; both name some targets alike, so that one make reads one of them.
-TEST_GOALS = deps lint check check-unit check-thread check-fuzz check-sim check-regress check-tap check-bench demo start stop psql bench format help \
+TEST_GOALS = deps lint check check-unit check-thread check-fuzz check-sim check-models check-regress check-tap check-bench demo start stop psql bench format help \
 	unit-tests thread-tests fuzz-targets simulations interposer
 ifeq ($(filter-out $(TEST_GOALS),$(or $(MAKECMDGOALS),all)),)
 include tests/tests.mk

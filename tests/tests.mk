@@ -1,6 +1,6 @@
 # Tests, lint, demo and private servers: included by the Makefile. See tests/README.md.
 
-.PHONY: deps lint check check-unit check-thread check-fuzz check-sim check-regress check-tap check-bench demo start stop psql bench format help
+.PHONY: deps lint check check-unit check-thread check-fuzz check-sim check-models check-regress check-tap check-bench demo start stop psql bench format help
 
 BUILD = build
 TEST_CFLAGS = -std=gnu11 -O1 -g -D_GNU_SOURCE -Wall -Wextra -Wshadow -Wno-unused-parameter -fno-omit-frame-pointer
@@ -85,7 +85,7 @@ deps:
 lint: deps
 	@tests/lint/lint.sh
 
-check check-unit check-thread check-fuzz check-sim check-regress check-tap check-bench: deps
+check check-unit check-thread check-fuzz check-sim check-models check-regress check-tap check-bench: deps
 	@tests/tools/check.sh $(patsubst check,all,$(patsubst check-%,%,$@))
 
 format:
@@ -106,4 +106,4 @@ help:
 	@echo 'make start        a private server that stays; make psql, make stop'
 	@echo 'make bench        cairn against heap tables in one run'
 	@echo 'make lint         layers, format, sizes, symbols'
-	@echo 'make check-unit   one suite: unit, thread, fuzz, sim, regress, tap, bench'
+	@echo 'make check-unit   one suite: unit, thread, fuzz, sim, models, regress, tap, bench'

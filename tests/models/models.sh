@@ -20,21 +20,39 @@ lease;mutant: no second check;-DMUTANT_NO_SECOND_CHECK -DVARIANT_READER_LEADS
 lease;mutant: no first check;-DMUTANT_NO_FIRST_CHECK -DVARIANT_READER_FOLLOWS
 lease;mutant: leadership handed over with the lease kept;-DMUTANT_KEEPS_LEASE -DVARIANT_READER_LEADS
 lease;mutant: the lease comes back because the transfer took too long;-DMUTANT_LEASE_AFTER_TRANSFER -DVARIANT_READER_LEADS
-lease;mutant: a restarted member votes at once;-DMUTANT_RESTARTED_VOTES -DVARIANT_READER_LEADS'
+lease;mutant: a restarted member votes at once;-DMUTANT_RESTARTED_VOTES -DVARIANT_READER_LEADS
+quiescence;honest;
+quiescence;honest, every execution ends;-DCYCLES
+quiescence;mutant: one agreement is enough;-DMUTANT_ONE_IS_ENOUGH
+quiescence;mutant: the loss of a link does not wake;-DMUTANT_LOSS_DOES_NOT_WAKE
+quiescence;mutant: a write does not wake;-DMUTANT_WRITE_DOES_NOT_WAKE
+quiescence;mutant: the lease is kept asleep;-DMUTANT_KEEPS_LEASE
+commit;honest;
+commit;honest, every execution ends;-DCYCLES
+commit;honest, one row at the clock of its own leader;-DVARIANT_ONE_ROW
+commit;mutant: two-phase commit without a record;-DMUTANT_NO_RECORD
+commit;mutant: reply before the record is durable;-DMUTANT_EARLY_REPLY
+commit;mutant: a resolver aborts what is committed;-DMUTANT_RESOLVER_ABORTS
+commit;mutant: commit version below a prepare;-DMUTANT_VERSION_BELOW
+commit;mutant: a reader returns the pre-image of what is committed;-DMUTANT_PRE_IMAGE
+commit;mutant: a new leader forgets the clock;-DMUTANT_CLOCK_RESTARTS
+commit;mutant: one row, and T is not raised;-DMUTANT_T_NOT_RAISED -DVARIANT_ONE_ROW'
 
 # verify MODEL WHAT SWITCHES: print the line of this run; 1 if it did not end as it should.
 verify() {
-    local model=$1 what=$2 directory states log
+    local model=$1 what=$2 directory states log search=-DSAFETY options=
     directory=$build/$model-$(tr -c 'a-z0-9\n' '-' <<<"$what")
     log=$directory/log
     rm -rf "$directory" && mkdir -p "$directory" && cd "$directory" || return 1
+    # Without progress labels every cycle is one without progress.
+    [[ $3 != *CYCLES* ]] || search=-DNP options=-l
     # shellcheck disable=SC2086 # the switches are several words
-    if ! { spin -a $3 "$here/$model.pml" && gcc -w -O1 -DSAFETY -DNOREDUCE -DMEMLIM=$memory_mb -o pan pan.c; } >"$log" 2>&1; then
+    if ! { spin -a $3 "$here/$model.pml" && gcc -w -O1 $search -DNOREDUCE -DMEMLIM=$memory_mb -o pan pan.c; } >"$log" 2>&1; then
         tail -n 20 "$log"
         echo "FAILED: $model: $what: it does not build"
         return 1
     fi
-    timeout "$seconds" ./pan -m$depth >>"$log" 2>&1
+    timeout "$seconds" ./pan -m$depth $options >>"$log" 2>&1
     states=$(awk '/states, stored/ {print $1}' "$log")
     if [[ $what == honest* ]]; then
         if grep -q 'errors: 0$' "$log" && ! grep -qE 'max search depth too small|Search not completed|out of memory|MEMLIM' "$log"; then

@@ -19,6 +19,7 @@ budget() {
     thread) default=120 ci=240 ;;
     fuzz) default=180 ci=780 ;;
     sim) default=240 ci=600 ;;
+    models) default=240 ci=240 ;;
     regress) default=240 ci=300 ;;
     tap) default=600 ci=3000 ;;
     bench) default=300 ci=600 ;;
@@ -114,6 +115,14 @@ suite_sim() {
     done
 }
 
+# Each model and each of its mutants is a test.
+suite_models() {
+    tests/models/models.sh >"$logs/models.log" 2>&1
+    count "$(grep -cE '^[a-z]+: .*: (verified|found), [0-9]+ states$' "$logs/models.log")" "$(grep -c '^FAILED: ' "$logs/models.log")"
+    grep -q '^FAILED: ' "$logs/models.log" && cat "$logs/models.log"
+    grep -q ', [0-9]* states$' "$logs/models.log" || count 0 1
+}
+
 suite_regress() {
     local work tests status
     build_and_install || { count 0 1; return; }
@@ -184,7 +193,7 @@ run_suite() {
 }
 
 if [ "${1:-all}" = all ]; then
-    set -- lint unit thread fuzz sim regress tap
+    set -- lint unit thread fuzz sim models regress tap
     [ "$level" = default ] || set -- "$@" bench
 fi
 for suite in "$@"; do run_suite "$suite"; done
