@@ -19,7 +19,7 @@ budget() {
     thread) default=120 ci=240 ;;
     fuzz) default=180 ci=780 ;;
     sim) default=240 ci=600 ;;
-    models) default=240 ci=240 ;;
+    models) default=360 ci=360 ;;
     regress) default=240 ci=300 ;;
     tap) default=600 ci=3000 ;;
     bench) default=300 ci=600 ;;
