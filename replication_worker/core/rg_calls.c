@@ -264,7 +264,7 @@ uint64_t rg_confirmed(const struct rg_group *group)
 
 uint64_t rg_lease_until(const struct rg_group *group)
 {
-    return rg_is_settled(group) && group->view.transferee == 0 ? rg_lease_end(&group->lease) : 0;
+    return rg_is_settled(group) ? rg_lease_end(&group->lease) : 0;
 }
 
 bool rg_is_settled(const struct rg_group *group)

@@ -16,7 +16,6 @@ const struct rg_lease_peer *rg_lease_find(const struct rg_lease *lease, uint64_t
 void rg_lease_begin(struct rg_lease *lease, const struct wire_configuration *configuration)
 {
     *lease = (struct rg_lease){.node = lease->node, .lease_ms = lease->lease_ms, .probe = lease->probe};
-    lease->counted_from = 1;
     rg_lease_members(lease, configuration);
 }
 
@@ -65,7 +64,7 @@ void rg_lease_echo(struct rg_lease *lease, uint64_t node, uint64_t sequence, uin
     if (peer == NULL)
         return;
     peer->heard_ms = now_ms;
-    if (sequence < lease->counted_from || sequence > lease->sequence)
+    if (sequence > lease->sequence)
         return;
     if (sequence >= peer->handed)
         peer->handed = 0;
@@ -81,9 +80,9 @@ void rg_lease_echo(struct rg_lease *lease, uint64_t node, uint64_t sequence, uin
     }
 }
 
+/* Nor does what was sent until now count any more. */
 static void forget_echoes(struct rg_lease *lease)
 {
-    lease->counted_from = lease->sequence + 1;
     lease->sent_count = 0;
     for (uint32_t i = 0; i < lease->peer_count; i++)
         lease->peers[i].echoed = false;

@@ -32,7 +32,6 @@ struct rg_lease {
     bool handing; /* leadership is being handed over */
     bool lost;    /* no lease any more in this term: one that was told to stand is no member now */
     uint64_t sequence;
-    uint64_t counted_from; /* echoes of messages before this one do not count */
     struct {
         uint64_t sequence; /* the first that was sent at sent_ms */
         uint64_t sent_ms;
