@@ -19,22 +19,28 @@
  * - The version of the library is checked when compiled; its tracer is off; every member has its own seed.
  * - leader_commit of a received APPEND is clamped to what the message covers; a configuration entry is always the first
  *   of the part that the core sees; the term of an ungranted pre-vote result is raised to our own.
- * - Timeouts fire only when due. Pre-vote is on. For one election timeout after rg_open votes are refused.
+ * - Timeouts fire only when due. Pre-vote is on, before each election. For one election timeout after rg_open votes are
+ *   refused, but to one that its leader told to stand.
  * - Persisted entries are reported in order, never those that were replaced, none while a checkpoint is installed.
  * - A configuration changes by one member at a time, behind a committed entry of the own term; a learner becomes voter
- *   only when it has all that is committed; a voter goes only while more than three vote.
+ *   only when it has all that is committed; a voter goes only while more than three vote, the leader not before it has
+ *   handed over. Of two changes in one message the first is committed.
  * - A leader's term begins with an entry of its own: rg_submit works, but nothing is read under the lease before that
  *   entry is committed.
- * - A duplicate or late INSTALL is dropped.
+ * - A duplicate or late INSTALL is dropped; entries from before the log count from the commit index on; votes and
+ *   refusals that come late are dropped.
+ * - A sole voter begins a new term with each rg_open: in the old one it may have sent what it then lost.
  * - An error of the core stops the group: every later call fails with WIRE_E_INTERNAL.
  *
  * The lease: a leader may serve reads without asking until `sent + lease_ms`, where `sent` is when it sent the newest
  * APPEND that a majority has echoed. Followers that heard it at that time refuse votes for election_timeout_ms of their
  * own clock after; so lease_ms must be shorter than that by whatever clocks may drift in it. `now_ms` is of a clock
- * that runs through suspend. No lease while leadership is handed over.
+ * that runs through suspend. No lease while leadership is handed over, nor after that has failed until whoever was told
+ * to stand has echoed a later message: until then it may still win. A sole voter's has no end. Look at rg_lease_until
+ * after each call, before the messages of its update are sent.
  *
  * Caller: the one thread that owns the group. Locks: none. Memory: rg_set_heap's.
- * Errors of all calls: WIRE_E_NOMEM, WIRE_E_INTERNAL (the group has stopped, rg_fault tells why), WIRE_E_BAD_FORMAT for
+ * Errors of all calls: WIRE_E_NOMEM (nothing has happened: call again), WIRE_E_INTERNAL (the group has stopped, rg_fault tells why), WIRE_E_BAD_FORMAT for
  * arguments from a peer that cannot be.
  */
 #ifndef RG_GROUP_H
@@ -61,12 +67,12 @@ struct rg_entry {
     uint64_t index;
     uint64_t term;
     enum rg_entry_kind kind;
-    const struct wire_configuration
-        *configuration; /* RG_CONFIGURATION; borrowed for the call, or until the next one for an update */
+    /* RG_CONFIGURATION; borrowed for the call, or until the next one for an update */
+    const struct wire_configuration *configuration;
 };
 
 /* What was durable when the process ended. All zero: a member that knows nothing yet and waits to be told (a learner),
- * or is to be made by rg_bootstrap_entry. */
+ * or has not yet been given entry 1: of term 1, the configuration, alike at all first members. */
 struct rg_start {
     uint64_t term;
     uint64_t voted_for;
@@ -104,17 +110,18 @@ struct rg_update {
     } checkpoint;
 };
 
-/* For allocations of the library: process-wide, before the first rg_open. */
+/* For all allocations: process-wide, before the first rg_open. */
 void rg_set_heap(void *(*allocate)(size_t size), void *(*reallocate)(void *pointer, size_t size),
                  void (*release)(void *pointer));
 
-/* Starts the member. A sole voter leads at once. */
+/* Starts the member. A sole voter leads at once, in a new term. Errors: WIRE_E_CONFIG (options), WIRE_E_BAD_FORMAT (a
+ * start that cannot be). */
 int rg_open(const struct rg_options *options, const struct rg_start *start, uint64_t now_ms, struct rg_group **out,
             struct rg_update *update);
 void rg_close(struct rg_group *group);
 
 /* A message from a member, opened. entries: of an APPEND, message->entry_count of them. Messages for another group or
- * node, and from nobody who ever was a member, are dropped: WIRE_OK with nothing to do. */
+ * node, or from this one, are dropped: WIRE_OK with nothing to do. */
 int rg_receive(struct rg_group *group, uint64_t now_ms, const struct wire_peer_message *message,
                const struct rg_entry *entries, struct rg_update *update);
 /* Does nothing before rg_next_timeout. */
@@ -123,7 +130,7 @@ int rg_timeout(struct rg_group *group, uint64_t now_ms, struct rg_update *update
  * WIRE_E_NOT_LEADER (also while leadership is handed over). */
 int rg_submit(struct rg_group *group, uint64_t now_ms, const struct rg_entry *entries, size_t count,
               struct rg_update *update);
-/* Everything that updates asked to append, up to the one that appended (index, term), is durable. */
+/* Everything that updates asked to append, up to the one whose last entry is (index, term), is durable. */
 int rg_persisted(struct rg_group *group, uint64_t now_ms, uint64_t index, uint64_t term, struct rg_update *update);
 /* The configuration entry at `index` was applied. */
 int rg_configured(struct rg_group *group, uint64_t now_ms, const struct rg_entry *entry, struct rg_update *update);
@@ -131,7 +138,9 @@ int rg_configured(struct rg_group *group, uint64_t now_ms, const struct rg_entry
  * WIRE_E_MEMBERSHIP: the configuration as of `index` is not known to be committed: do not cut, ask again later. */
 int rg_checkpointed(struct rg_group *group, uint64_t now_ms, uint64_t index, uint64_t term, uint64_t first_index,
                     struct rg_update *update);
-/* The checkpoint of update.install is durably in place (the log is empty behind it), or could not be had. */
+/* The checkpoint of update.install is durably in place (the log is empty behind it), or could not be had: then what was
+ * there is untouched, all goes on as before, and the leader offers one again. A caller that cannot promise that closes
+ * the group. */
 int rg_installed(struct rg_group *group, uint64_t now_ms, bool success, struct rg_update *update);
 /* Leader: hand leadership to a voter, 0: to whom it likes. Ends by itself after an election timeout. Errors:
  * WIRE_E_NOT_LEADER, WIRE_E_MEMBERSHIP (nobody to hand it to). */
@@ -142,10 +151,11 @@ int rg_change(struct rg_group *group, uint64_t now_ms, const struct wire_configu
               struct rg_update *update);
 
 /* Leader: ask the members whether we still lead; *sequence names the question. Reads at rg_commit() as of now are
- * strongly consistent once rg_confirmed() >= *sequence. Errors: WIRE_E_NOT_LEADER. */
+ * strongly consistent once rg_confirmed() >= *sequence in the same term: a question ends with the leadership it was asked
+ * in, and if its messages are lost it is asked again. Errors: WIRE_E_NOT_LEADER (also before rg_is_settled). */
 int rg_probe(struct rg_group *group, uint64_t now_ms, uint64_t *sequence, struct rg_update *update);
 uint64_t rg_confirmed(const struct rg_group *group);
-/* Until when reads are safe, exclusive; 0: no lease. Check it again after the data was read. */
+/* Until when reads are safe, exclusive; 0: no lease; UINT64_MAX: without end. Check it again after the data was read. */
 uint64_t rg_lease_until(const struct rg_group *group);
 /* A leader that has committed an entry of its own term: what it has applied up to rg_commit() is the newest. */
 bool rg_is_settled(const struct rg_group *group);
