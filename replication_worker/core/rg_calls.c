@@ -129,6 +129,9 @@ int rg_checkpointed(struct rg_group *group, uint64_t now_ms, uint64_t index, uin
     rc = rg_begin(group, now_ms, (struct rg_load){.configurations = 1}, update);
     if (rc != WIRE_OK)
         return rc;
+    /* What is applied for good is durable, whether or not the log is: a commit index may run ahead of it. */
+    if (!rg_step_persisted(group, index))
+        return rg_leave(group, update);
     if (index > group->view.snapshot) {
         note_checkpoint(group, index, term);
         rg_step_checkpointed(group, first_index);

@@ -642,6 +642,7 @@ static void test_random_histories(void **state)
     (void) state;
     for (uint64_t from = first; from < first + seeds; from++) {
         print_message("seed %llu\n", (unsigned long long) from);
+        scarce = from % 4 == 0;
         run_history(from, 6000);
         heal();
         shut();

@@ -234,6 +234,30 @@ static void test_cuts(void **state)
     assert_int_equal(members[3].installs, 1);
 }
 
+/* What is applied for good counts as durable, though the log is not yet: it is cut. */
+static void test_cut_ahead_of_the_durable_log(void **state)
+{
+    struct member *m = &members[2];
+
+    (void) state;
+    boot(3);
+    elect(&members[1]);
+    m->holds = true;
+    submit(&members[1], 5);
+    deliver();
+    pass(HEARTBEAT_MS);
+    assert_int_equal(m->applied, 7);
+    drop_queue();
+    assert_int_equal(cut_log(m, 7, 8), WIRE_OK);
+    assert_int_equal(queue[queue_first].message.kind, WIRE_PEER_APPEND_RESULT);
+    assert_int_equal(queue[queue_first].message.index, 7);
+    persist(m, 10);
+    submit(&members[1], 2);
+    m->holds = false;
+    pass(HEARTBEAT_MS);
+    assert_int_equal(m->applied, 9);
+}
+
 /* Of a log without its first entry nothing is left for one that has none. */
 static void test_cut_of_the_first_entry(void **state)
 {
@@ -262,6 +286,7 @@ int main(void)
         RULE(test_checkpoint_needs_its_configuration),
         RULE(test_cuts),
         RULE(test_cut_of_the_first_entry),
+        RULE(test_cut_ahead_of_the_durable_log),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
