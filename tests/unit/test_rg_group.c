@@ -608,6 +608,24 @@ static void test_two_leaders_of_a_term(void **state)
     assert_int_equal(rg_leader(members[2].group), 1);
 }
 
+/* All logs begin alike, committed or not. */
+static void test_another_first_entry(void **state)
+{
+    struct wire_configuration c = voters_of(3);
+    struct rg_entry entry = {1, 1, RG_CONFIGURATION, &c};
+    struct wire_peer_message append = {.kind = WIRE_PEER_APPEND, .from = 1, .term = 2, .sequence = 1, .entry_count = 1};
+
+    (void) state;
+    boot(3);
+    assert_int_equal(forge(&members[4], append, &entry), WIRE_OK);
+    assert_int_equal(members[4].last, 1);
+    append.term = 3;
+    append.from = 3;
+    entry.term = 3;
+    assert_int_equal(forge(&members[4], append, &entry), WIRE_E_BAD_FORMAT);
+    assert_int_equal(rg_term(members[4].group), 2);
+}
+
 /* A refusal that was overtaken: what it refused it has since. */
 static void test_late_refusal(void **state)
 {
@@ -703,6 +721,7 @@ int main(void)
         RULE(test_entries_from_before_the_log),
         RULE(test_committed_entries_that_differ_stop_the_group),
         RULE(test_two_leaders_of_a_term),
+        RULE(test_another_first_entry),
         RULE(test_late_refusal),
         RULE(test_messages_for_others),
         RULE(test_old_leader_is_told_the_term),
