@@ -187,6 +187,42 @@ static void test_memory_fails_everywhere(void **state)
     assert_true(refusals > 1000);
 }
 
+/* A thousand entries at once for a member that knows nothing, then its restart. */
+static void receive_many(bool terms, bool changes)
+{
+    static struct rg_entry entries[1000];
+    static struct wire_configuration configurations[1000];
+    struct wire_peer_message append = {
+        .kind = WIRE_PEER_APPEND, .from = 1, .term = 2000, .sequence = 1, .entry_count = 1000};
+
+    boot(3);
+    scarce = true;
+    for (int i = 0; i < 1000; i++) {
+        configurations[i] = i % 2 ? with(voters_of(3), 4, WIRE_MEMBER_LEARNER) : voters_of(3);
+        entries[i] = (struct rg_entry){i + 1, terms ? i + 1 : 1, RG_EFFECTS, NULL};
+        if (i == 0 || (changes && i % 20 == 0)) {
+            entries[i].kind = RG_CONFIGURATION;
+            entries[i].configuration = &configurations[i];
+        }
+    }
+    assert_int_equal(forge(&members[4], append, entries), WIRE_OK);
+    assert_int_equal(members[4].last, 1000);
+    crash(&members[4]);
+    start(&members[4]);
+    assert_int_equal(rg_last_index(members[4].group), 1000);
+    scarce = false;
+    shut();
+}
+
+/* Each term takes a record, and each configuration memory several times. */
+static void test_memory_for_many_entries(void **state)
+{
+    (void) state;
+    receive_many(true, false);
+    receive_many(false, true);
+    receive_many(true, true);
+}
+
 /* --- random numbers --- */
 
 static uint64_t random_state;
@@ -655,6 +691,7 @@ int main(void)
 #define RULE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         RULE(test_memory_fails_everywhere),
+        RULE(test_memory_for_many_entries),
         RULE(test_lies),
         RULE(test_random_histories),
     };

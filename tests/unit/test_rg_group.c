@@ -332,6 +332,37 @@ static void test_late_votes(void **state)
     assert_int_equal(rg_term(members[2].group), late.term - 1);
 }
 
+static void test_votes_of_a_term_nobody_asked_for(void **state)
+{
+    struct wire_peer_message vote = {
+        .kind = WIRE_PEER_VOTE_RESULT, .flags = WIRE_PEER_PRE_VOTE | WIRE_PEER_GRANTED, .from = 3, .term = 7};
+
+    (void) state;
+    boot(3);
+    clock_ms += 2 * ELECTION_MS;
+    time_out(&members[1]);
+    drop_queue();
+    assert_int_equal(rg_role(members[1].group), RG_CANDIDATE);
+    assert_int_equal(forge(&members[1], vote, NULL), WIRE_OK);
+    assert_int_equal(rg_role(members[1].group), RG_CANDIDATE);
+    assert_int_equal(rg_term(members[1].group), 1);
+}
+
+static void test_time_does_not_go_back(void **state)
+{
+    struct wire_peer_message append = {
+        .kind = WIRE_PEER_APPEND, .from = 1, .term = 2, .index = 1, .index_term = 1, .sequence = 1};
+    uint64_t timeout;
+
+    (void) state;
+    boot(3);
+    assert_int_equal(forge(&members[2], append, NULL), WIRE_OK);
+    timeout = rg_next_timeout(members[2].group);
+    clock_ms -= ELECTION_MS;
+    assert_int_equal(forge(&members[2], append, NULL), WIRE_OK);
+    assert_int_equal(rg_next_timeout(members[2].group), timeout);
+}
+
 static void test_term_begins_with_an_entry(void **state)
 {
     (void) state;
@@ -470,7 +501,7 @@ static void test_shortened_entries(void **state)
 
 static void test_start_behind_the_log(void **state)
 {
-    struct rg_entry entries[2];
+    struct rg_entry entries[4]; /* two of them count */
     struct rg_start s = {.term = 4,
                          .applied_index = 8,
                          .applied_term = 3,
@@ -483,8 +514,8 @@ static void test_start_behind_the_log(void **state)
     struct rg_update update;
 
     (void) state;
-    for (int i = 0; i < 2; i++)
-        entries[i] = (struct rg_entry){5 + i, 2, RG_EFFECTS, NULL};
+    for (int i = 0; i < 4; i++)
+        entries[i] = (struct rg_entry){5 + i, i < 3 ? 2 : 3, RG_EFFECTS, NULL};
     options.node = 1;
     assert_int_equal(rg_open(&options, &s, 0, &group, &update), WIRE_E_BAD_FORMAT);
     s.first_index = 9;
@@ -711,6 +742,8 @@ int main(void)
         RULE(test_pre_vote_each_time),
         RULE(test_refused_pre_vote_tells_the_term),
         RULE(test_late_votes),
+        RULE(test_votes_of_a_term_nobody_asked_for),
+        RULE(test_time_does_not_go_back),
         RULE(test_term_begins_with_an_entry),
         RULE(test_changes_of_members),
         RULE(test_no_change_before_the_term_is_settled),
