@@ -182,7 +182,7 @@ static int receive_vote_result(struct rg_group *group, const struct wire_peer_me
 
 static int receive_timeout_now(struct rg_group *group, const struct wire_peer_message *message)
 {
-    if (rg_is_sole_voter(&group->configuration, group->options.node) ||         message->term != group->view.term)
+    if (rg_is_sole_voter(&group->configuration, group->options.node) || message->term != group->view.term)
         return WIRE_OK;
     return rg_step_message(group, message) ? WIRE_OK : WIRE_E_INTERNAL;
 }
