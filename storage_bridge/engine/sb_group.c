@@ -90,19 +90,30 @@ static int append_entry(struct sb_group *group, const struct rg_entry *entry)
     return status;
 }
 
+/* Entries from `index` on go. Their records are not to be taken for those of the same entries, should these come back:
+ * what the log holds until then is something else. */
+static void drop_entries(struct sb_group *group, uint64_t index)
+{
+    struct sb_shard *shard = group->shard;
+    struct sb_flight *dropped = NULL;
+
+    sb_partition_truncate(group->partition, index, &dropped);
+    sb_shard_bury(shard, dropped);
+    if (group->replaced_record <= shard->durable || index < group->replaced_index)
+        group->replaced_index = index;
+    group->replaced_record = shard->handed_out;
+}
+
 static int take_entries(struct sb_group *group, const struct rg_update *update)
 {
     uint64_t first = update->entries[0].index;
-    struct sb_flight *dropped = NULL;
     struct wire_span bytes;
     uint64_t term;
     int status = WIRE_OK;
 
     /* What the partition has drafted in this step is in flight already. */
-    if (sb_partition_flight(group->partition, first, &bytes, &term) == WIRE_OK && term != update->entries[0].term) {
-        sb_partition_truncate(group->partition, first, &dropped);
-        sb_shard_bury(group->shard, dropped);
-    }
+    if (sb_partition_flight(group->partition, first, &bytes, &term) == WIRE_OK && term != update->entries[0].term)
+        drop_entries(group, first);
     if (group->durable_index >= first)
         group->durable_index = first - 1;
     for (size_t i = 0; i < update->entry_count && status == WIRE_OK; i++) {
@@ -450,7 +461,7 @@ int sb_group_receive(struct sb_group *group, const struct wire_peer_message *mes
     return status == WIRE_E_BAD_FORMAT ? WIRE_OK : stopped(group, status);
 }
 
-int sb_group_durable(struct sb_group *group, uint64_t index, uint64_t term)
+int sb_group_durable(struct sb_group *group, uint64_t index, uint64_t term, uint64_t number)
 {
     struct rg_update update = {0};
     struct wire_span bytes;
@@ -458,7 +469,8 @@ int sb_group_durable(struct sb_group *group, uint64_t index, uint64_t term)
     int status;
 
     /* Replaced meanwhile: the record of its successor follows. */
-    if (sb_partition_flight(group->partition, index, &bytes, &present) != WIRE_OK || present != term)
+    if ((number <= group->replaced_record && index >= group->replaced_index) ||
+        sb_partition_flight(group->partition, index, &bytes, &present) != WIRE_OK || present != term)
         return WIRE_OK;
     group->durable_index = index;
     status = rg_persisted(group->member, group->shard->now.boot_ms, index, term, &update);
@@ -523,7 +535,6 @@ int sb_group_settled(struct sb_group *group)
 int sb_group_installed(struct sb_group *group, uint64_t index)
 {
     struct sb_shard *shard = group->shard;
-    struct sb_flight *dropped = NULL;
     struct rg_start start = {0};
     struct rg_update update = {0};
     int status;
@@ -537,8 +548,7 @@ int sb_group_installed(struct sb_group *group, uint64_t index)
         return status == WIRE_OK ? carry_out(group, &update) : stopped(group, status);
     }
     sb_group_activate(group);
-    sb_partition_truncate(group->partition, sb_partition_applied(group->partition)->index + 1, &dropped);
-    sb_shard_bury(shard, dropped);
+    drop_entries(group, sb_partition_applied(group->partition)->index + 1);
     status = sb_partition_reload(group->partition);
     if (status == WIRE_OK && sb_partition_applied(group->partition)->index != group->installed_index)
         status =

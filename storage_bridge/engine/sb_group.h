@@ -22,6 +22,8 @@ struct sb_group {
     struct rg_group *member;
     struct sb_partition *partition;
     uint64_t durable_index;     /* entries up to it are in the log, as they are in flight or applied */
+    uint64_t replaced_record;   /* records up to this one, of entries from replaced_index on, were replaced */
+    uint64_t replaced_index;
     uint64_t state_record;      /* number of the newest state that was handed out */
     struct sb_outbound *outbox; /* in order: nothing overtakes */
     struct sb_outbound **outbox_end;
@@ -121,8 +123,8 @@ int sb_group_bootstrap(struct sb_group *group, const struct rg_entry *entry);
 int sb_group_pass(struct sb_group *group, const struct sb_event *event);
 /* An opened message; entries are in the shard's `received`. */
 int sb_group_receive(struct sb_group *group, const struct wire_peer_message *message);
-/* A record of an entry is durable. */
-int sb_group_durable(struct sb_group *group, uint64_t index, uint64_t term);
+/* A record of an entry is durable, the `number`th of all. */
+int sb_group_durable(struct sb_group *group, uint64_t index, uint64_t term, uint64_t number);
 int sb_group_timeout(struct sb_group *group);
 int sb_group_flushed(struct sb_group *group, uint64_t index, uint64_t term);
 int sb_group_resign(struct sb_group *group);

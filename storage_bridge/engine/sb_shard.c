@@ -83,6 +83,7 @@ static void clear_graves(struct sb_shard *shard)
 /* Of each group the last of its entries counts: the ones before it are in the log as well. */
 static int take_durable(struct sb_shard *shard, uint64_t count)
 {
+    uint64_t number = shard->durable;
     int status = WIRE_OK;
 
     if (count > shard->pending_count)
@@ -93,6 +94,7 @@ static int take_durable(struct sb_shard *shard, uint64_t count)
 
         shard->pending_start = (shard->pending_start + 1) & (shard->pending_capacity - 1);
         shard->pending_count--;
+        number++;
         count--;
         if (count > 0) {
             const struct sb_record *next = &shard->pending[shard->pending_start];
@@ -100,7 +102,7 @@ static int take_durable(struct sb_shard *shard, uint64_t count)
             if (next->group == record.group && next->index == record.index + 1 && next->term == record.term)
                 continue;
         }
-        status = record.index > 0 ? sb_group_durable(record.group, record.index, record.term)
+        status = record.index > 0 ? sb_group_durable(record.group, record.index, record.term, number)
                                   : sb_group_settled(record.group);
     }
     clear_graves(shard);
