@@ -32,6 +32,33 @@ void sb_group_activate(struct sb_group *group)
     sb_partition_begin(group->partition, shard->now.wall_ms, shard->fault);
 }
 
+/* ---- state ---- */
+
+static int take_state(struct sb_group *group, uint64_t term, uint64_t voted_for)
+{
+    struct sb_flight *owner = sb_alloc(sizeof(*owner));
+    uint8_t bytes[32];
+    struct wire_writer w = wire_writer_of(bytes, sizeof(bytes));
+    int status = owner ? WIRE_OK : WIRE_E_NOMEM;
+
+    if (status != WIRE_OK)
+        return status;
+    wire_write_u64(&w, term);
+    wire_write_u64(&w, voted_for);
+    wire_write_u64(&w, group->installed_index);
+    wire_write_u64(&w, group->void_index);
+    status = sb_buffer_append(&owner->bytes, bytes, w.size);
+    if (status == WIRE_OK)
+        status = sb_shard_record(group, 0, term, sb_buffer_span(&owner->bytes));
+    if (status != WIRE_OK) {
+        sb_flight_free(owner);
+        return status;
+    }
+    group->state_record = group->shard->handed_out;
+    sb_shard_bury(group->shard, owner);
+    return WIRE_OK;
+}
+
 /* ---- entries ---- */
 
 /* An entry that the consensus itself makes: the barrier of a new leader, a configuration. */
@@ -111,6 +138,10 @@ static int take_entries(struct sb_group *group, const struct rg_update *update)
     uint64_t term;
     int status = WIRE_OK;
 
+    if (group->installed_index > 0 || group->void_index > 0) { /* from here on the log is what the store goes on with */
+        group->installed_index = group->void_index = 0;
+        status = take_state(group, rg_term(group->member), rg_voted_for(group->member));
+    }
     /* What the partition has drafted in this step is in flight already. */
     if (sb_partition_flight(group->partition, first, &bytes, &term) == WIRE_OK && term != update->entries[0].term)
         drop_entries(group, first);
@@ -127,32 +158,6 @@ static int take_entries(struct sb_group *group, const struct rg_update *update)
             status = sb_shard_record(group, entry->index, entry->term, bytes);
     }
     return status;
-}
-
-/* ---- state ---- */
-
-static int take_state(struct sb_group *group, uint64_t term, uint64_t voted_for)
-{
-    struct sb_flight *owner = sb_alloc(sizeof(*owner));
-    uint8_t bytes[24];
-    struct wire_writer w = wire_writer_of(bytes, sizeof(bytes));
-    int status = owner ? WIRE_OK : WIRE_E_NOMEM;
-
-    if (status != WIRE_OK)
-        return status;
-    wire_write_u64(&w, term);
-    wire_write_u64(&w, voted_for);
-    wire_write_u64(&w, group->installed_index);
-    status = sb_buffer_append(&owner->bytes, bytes, w.size);
-    if (status == WIRE_OK)
-        status = sb_shard_record(group, 0, term, sb_buffer_span(&owner->bytes));
-    if (status != WIRE_OK) {
-        sb_flight_free(owner);
-        return status;
-    }
-    group->state_record = group->shard->handed_out;
-    sb_shard_bury(group->shard, owner);
-    return WIRE_OK;
 }
 
 /* ---- messages ---- */
@@ -557,7 +562,7 @@ int sb_group_installed(struct sb_group *group, uint64_t index)
                          (unsigned long long) sb_partition_applied(group->partition)->index);
     if (status != WIRE_OK)
         return status;
-    group->durable_index = index;
+    group->durable_index = group->void_index = index;
     start.term = rg_term(group->member);
     start.voted_for = rg_voted_for(group->member);
     rg_close(group->member);

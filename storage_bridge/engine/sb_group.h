@@ -32,7 +32,8 @@ struct sb_group {
     bool active;
     bool outgoing;
     bool more;                /* the partition has settling to do */
-    uint64_t installed_index; /* the store may be ahead of the log up to here; 0: never */
+    uint64_t installed_index; /* of a checkpoint that may be in the store: if so, the log is void; 0: none */
+    uint64_t void_index;      /* the same, of the one that was installed before and is the store's until then */
     uint64_t install_record;  /* a checkpoint may be installed when this record is durable; 0: none waits */
     bool installing;          /* from the asking to INSTALLED */
     bool resigning;           /* no new requests; when all is applied leadership is handed over */

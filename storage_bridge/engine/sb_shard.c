@@ -237,6 +237,7 @@ static int read_state(struct sb_group *group, struct wire_span state, struct rg_
     start->term = wire_read_u64(&r);
     start->voted_for = wire_read_u64(&r);
     group->installed_index = wire_read_u64(&r);
+    group->void_index = wire_read_u64(&r);
     return wire_reader_finish(&r) == WIRE_OK ? WIRE_OK
                                              : sb_fault_set(group->shard->fault, WIRE_E_CORRUPT,
                                                             "the state of a replication group in the log is malformed");
@@ -255,20 +256,20 @@ static bool log_has_applied(const struct sb_digest *digest, const struct sb_appl
            digest->entries[applied->index - digest->first_index].term == applied->term;
 }
 
-/* Store and log must be of one state, unless a checkpoint was installed and the log has not caught up with it. */
+/* Store and log must be of one state, unless the store is that of a checkpoint: then what is in the log is of before. */
 static int check_log(struct sb_group *group, const struct sb_digest *digest, const struct rg_start *start, bool *usable)
 {
     const struct sb_applied *applied = sb_partition_applied(group->partition);
     struct sb_fault *fault = group->shard->fault;
     uint64_t last = digest->count > 0 ? digest->first_index + digest->count - 1 : 0;
 
-    *usable = log_has_applied(digest, applied);
+    *usable = applied->index == 0 || (applied->index != group->installed_index && applied->index != group->void_index);
     if ((digest->count > 0 || applied->index > 0) && start->term == 0)
         return sb_fault_set(fault, WIRE_E_CORRUPT,
                             "the log has no state of a replication group that has applied entry %llu: log files are "
                             "missing",
                             (unsigned long long) applied->index);
-    if (*usable || applied->index <= group->installed_index)
+    if (!*usable || log_has_applied(digest, applied))
         return WIRE_OK;
     if (last < applied->index)
         return sb_fault_set(fault, WIRE_E_CORRUPT,

@@ -15,7 +15,8 @@
  * - A leader evaluates requests when it has applied an entry of its own term. Nobody else does.
  * - A replica whose log begins behind what its leader still has gets a checkpoint (sb_checkpoint.h) instead: what it
  * has stays until the checkpoint is whole, then is replaced in one step of the store. Its group says in its state,
- * before that, that the store may be ahead of the log up to there: else a store ahead of its log is a lost log.
+ * before that, that the log is void if the store is found to be that checkpoint, and takes it back with the first entry
+ * that follows: else a store ahead of its log is a lost log.
  * - The log is cut below what the items store has made durable (FLUSHED); members of larger groups keep some entries
  * more for others that fell behind.
  *
