@@ -305,6 +305,11 @@ bool rg_installing(const struct rg_group *group)
     return group->view.installing;
 }
 
+bool rg_transferring(const struct rg_group *group)
+{
+    return rg_leads(group) && group->view.transferee != 0;
+}
+
 void rg_configuration(const struct rg_group *group, struct wire_configuration *out, uint64_t *index)
 {
     *out = group->configuration;

@@ -299,6 +299,7 @@ static int apply_committed(struct sb_group *group)
 }
 
 static int carry_out(struct sb_group *group, const struct rg_update *update);
+static int follow_role(struct sb_group *group);
 
 /* The members that an applied entry has set are told to the consensus. */
 static int tell_configuration(struct sb_group *group)
@@ -322,12 +323,12 @@ static int hand_over(struct sb_group *group)
     int status;
 
     group->handing_over = true;
-    status = sb_partition_lose(group->partition, 0);
+    status = sb_partition_lose(group->partition, SB_LEADER_SOON);
     if (status != WIRE_OK)
         return status;
     status = rg_transfer(group->member, group->shard->now.boot_ms, 0, &update);
-    if (status == WIRE_E_MEMBERSHIP || status == WIRE_E_NOT_LEADER)
-        return WIRE_OK; /* a group of one, or it happened by itself */
+    if (status == WIRE_E_MEMBERSHIP)
+        return follow_role(group); /* it is alone by now */
     return status == WIRE_OK ? carry_out(group, &update) : stopped(group, status);
 }
 
@@ -339,13 +340,16 @@ static int follow_role(struct sb_group *group)
     uint64_t applied = sb_partition_applied(group->partition)->index;
     int status = WIRE_OK;
 
-    if (!leader)
-        group->resigning = group->handing_over = false;
+    if (group->handing_over)
+        group->patience_ms = group->shard->now.boot_ms + group->shard->options.election_timeout_ms;
+    if (!leader || (group->handing_over && !rg_transferring(group->member)))
+        group->resigning = group->handing_over = false; /* in vain: it goes on */
     if (leads && (!leader || sb_partition_term(group->partition) != rg_term(group->member))) {
         sb_group_activate(group);
         status = sb_partition_lose(group->partition, leader ? 0 : rg_leader(group->member));
         leads = false;
-    } else if (!leads && !leader && sb_partition_waits(group->partition)) {
+    } else if (!leads && !leader && sb_partition_waits(group->partition) &&
+               (rg_leader(group->member) > 0 || group->shard->now.boot_ms >= group->patience_ms)) {
         sb_group_activate(group);
         status = sb_partition_lose(group->partition, rg_leader(group->member));
     }
@@ -578,7 +582,11 @@ int sb_group_installed(struct sb_group *group, uint64_t index)
 
 int sb_group_resign(struct sb_group *group)
 {
-    if (rg_role(group->member) != RG_LEADER)
+    struct wire_configuration members;
+    uint64_t index;
+
+    rg_configuration(group->member, &members, &index);
+    if (rg_role(group->member) != RG_LEADER || group->resigning || wire_configuration_voters(&members) < 2)
         return WIRE_OK;
     group->resigning = true;
     sb_group_activate(group);

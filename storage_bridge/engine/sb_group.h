@@ -38,6 +38,7 @@ struct sb_group {
     bool installing;          /* from the asking to INSTALLED */
     bool resigning;           /* no new requests; when all is applied leadership is handed over */
     bool handing_over;
+    uint64_t patience_ms; /* handed over: who waits is told by then, with or without a hint */
     uint64_t timeout_ms;
     size_t heap_at; /* place in the shard's heap */
 };

@@ -402,8 +402,12 @@ static int refuse_waiting(struct sb_partition *partition)
  * is done. */
 int sb_partition_dismiss(struct sb_partition *partition, uint64_t leader)
 {
-    int status = refuse_deferred(partition, WIRE_E_NOT_LEADER, leader);
+    int status = WIRE_OK;
 
+    if (leader == SB_LEADER_SOON)
+        leader = 0;
+    else
+        status = refuse_deferred(partition, WIRE_E_NOT_LEADER, leader);
     for (struct sb_parked **link = &partition->parked; *link && status == WIRE_OK;) {
         struct sb_parked *at = *link;
 

@@ -123,8 +123,10 @@ int sb_partition_end(struct sb_partition *partition, struct sb_outcome *out);
  * ones wait for WIRE_DECIDE. Requests that waited go on. Within a step.
  */
 int sb_partition_lead(struct sb_partition *partition, uint64_t term);
+#define SB_LEADER_SOON UINT64_MAX
 /* The replica leads no more: entries in flight stay, everything else that leading has made goes. Entries that were not
- * given out by a step are dropped. Within a step. `leader`: the node that leads now, for those who asked; 0: unknown. */
+ * given out by a step are dropped. Within a step. `leader`: the node that leads now, for those who asked; 0: unknown;
+ * SB_LEADER_SOON: requests that were not judged yet wait on. */
 int sb_partition_lose(struct sb_partition *partition, uint64_t leader);
 
 /* Entries of another leader, or a barrier: they follow what is in flight. Takes over *bytes. Errors: WIRE_E_NOMEM,

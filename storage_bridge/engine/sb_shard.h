@@ -99,7 +99,8 @@ struct sb_install {
  *   FLUSHED   group, index, token: an entry that the items store has applied durably, and its term
  *   RECEIVED  group, index: a checkpoint that was asked for is whole here; its applied index
  *   INSTALLED group, index: it is in the store, durably; 0: there is none, and the store is as it was
- *   RESIGN    planned stop: no new requests; when what is in flight is applied, each group's leadership is handed over
+ *   RESIGN    planned stop: new requests wait; when what is in flight is applied, each group's leadership is handed over
+ *             and who waits is told to whom; nobody takes it, or there is nobody: the group goes on
  */
 
 /* What a step asks for. Arrays belong to the shard: the bytes of records until their DURABLE, fetches until their
