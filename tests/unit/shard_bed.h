@@ -240,7 +240,7 @@ static inline struct bed *bed_new(size_t nodes)
 
     bed->node_count = nodes;
     bed->now_ms = 100000;
-    bed->max_in_flight_bytes = UINT64_C(64) << 20;
+    bed->max_in_flight_bytes = 1024 * 1024;
     for (size_t i = 0; i < nodes; i++) {
         struct sim_store_options options = {.seed = i + 1};
 
@@ -401,6 +401,27 @@ static inline void bed_deliver(struct bed *bed)
             bed_node(bed, message.to),
             (struct sb_event){.kind = SB_EVENT_MESSAGE, .token = message.from, .bytes = {message.bytes, message.size}});
     free(message.bytes);
+}
+
+/* Everything that is under way arrives, nothing is synced. */
+static inline void bed_deliver_all(struct bed *bed)
+{
+    while (bed->message_count > 0)
+        bed_deliver(bed);
+}
+
+/* Messages of a kind that are under way. */
+static inline size_t bed_under_way(struct bed *bed, enum wire_peer_kind kind, uint16_t flags)
+{
+    struct wire_peer_message opened;
+    struct wire_reader entries;
+    size_t count = 0;
+
+    for (size_t i = 0; i < bed->message_count; i++) {
+        assert_int_equal(wire_peer_open(bed->messages[i].bytes, bed->messages[i].size, &opened, &entries), WIRE_OK);
+        count += opened.kind == kind && opened.flags == flags;
+    }
+    return count;
 }
 
 /* Until nothing is left to do without the clock. */

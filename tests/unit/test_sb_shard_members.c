@@ -1,0 +1,350 @@
+/*
+ * The shard of groups with three members: what leaves when, what is answered when, a leadership that is lost or handed
+ * over, and what members may say that they should not.
+ */
+#include "shard_bed.h"
+
+static struct bed_node *follower_of(struct bed_node *leader)
+{
+    return bed_node(leader->bed, leader->id % 3 + 1);
+}
+
+static struct bed_node *other_follower_of(struct bed_node *leader)
+{
+    return bed_node(leader->bed, (leader->id + 1) % 3 + 1);
+}
+
+/* A process that is stopped for a while: it learns of nothing, and what is sent to it is lost. */
+static void sleep_node(struct bed_node *node, bool asleep)
+{
+    node->up = !asleep;
+}
+
+/* ---- writes ---- */
+
+/* Entries leave the leader before its own sync; a member's result does not leave before its own. Answered when two have
+ * it and it is durable here: what is applied is in the log. */
+static void test_replicated(void **state)
+{
+    struct bed *bed = bed_of_three(0);
+    struct bed_node *leader = bed_leader(bed);
+    uint64_t token = bed_put(leader, 1, 10);
+    uint64_t index = bed_status(leader, 1).last_index;
+
+    (void) state;
+    assert_int_equal(leader->record_count, 1);
+    assert_int_equal(bed_under_way(bed, WIRE_PEER_APPEND, 0), 2);
+    bed_deliver_all(bed);
+    assert_int_equal(follower_of(leader)->record_count, 1);
+    assert_int_equal(bed_under_way(bed, WIRE_PEER_APPEND_RESULT, 0), 0);
+    bed_sync(follower_of(leader));
+    bed_deliver_all(bed);
+    assert_true(bed_status(leader, 1).commit_index < index); /* one has it */
+    bed_sync(other_follower_of(leader));
+    bed_deliver_all(bed);
+    assert_true(bed_status(leader, 1).commit_index == index);
+    assert_true(bed_status(leader, 1).applied.index < index);
+    assert_int_equal(bed_result(bed, token), -1);
+    bed_sync(leader);
+    assert_int_equal(bed_result(bed, token), WIRE_OK);
+    assert_int_equal(bed_value(leader, bed->storage, 1), 10);
+    assert_int_equal(bed_value(follower_of(leader), bed->storage, 1), BED_ABSENT); /* not told yet */
+    bed_elapse(bed, BED_HEARTBEAT_MS);
+    assert_int_equal(bed_value(follower_of(leader), bed->storage, 1), 10);
+    bed_check_alike(bed);
+    bed_free(bed);
+}
+
+/* One follower is enough, and none is not. */
+static void test_majority(void **state)
+{
+    struct bed *bed = bed_of_three(0);
+    struct bed_node *leader = bed_leader(bed);
+    uint64_t token;
+
+    (void) state;
+    sleep_node(follower_of(leader), true);
+    token = bed_put(leader, 1, 1);
+    bed_run(bed);
+    assert_int_equal(bed_result(bed, token), WIRE_OK);
+    sleep_node(other_follower_of(leader), true);
+    token = bed_put(leader, 1, 2);
+    bed_run(bed);
+    assert_int_equal(bed_result(bed, token), -1);
+    assert_int_equal(leader->record_count, 0);
+    bed_free(bed);
+}
+
+/* A vote is nothing before the disk has it: neither the one for oneself nor the one for another. */
+static void test_votes_are_durable(void **state)
+{
+    struct bed *bed = bed_of_three(0);
+    struct bed_node *asleep = bed_leader(bed);
+    struct bed_node *candidate = NULL;
+    struct bed_node *voter;
+
+    (void) state;
+    sleep_node(asleep, true);
+    for (int i = 0; i < 1000 && !candidate; i++) {
+        bed->now_ms += 20;
+        for (size_t n = 0; n < 3; n++) {
+            (void) bed_idle(&bed->nodes[n]);
+            if (bed->nodes[n].record_count > 0)
+                candidate = &bed->nodes[n];
+        }
+        while (bed->message_count > 0 && !candidate) {
+            bed_deliver(bed);
+            for (size_t n = 0; n < 3; n++)
+                candidate = bed->nodes[n].record_count > 0 ? &bed->nodes[n] : candidate;
+        }
+    }
+    assert_non_null(candidate);
+    bed_deliver_all(bed);
+    assert_int_equal(candidate->records[0].index, 0);
+    assert_int_equal(bed_under_way(bed, WIRE_PEER_VOTE, 0), 0);
+    bed_sync(candidate);
+    assert_int_equal(bed_under_way(bed, WIRE_PEER_VOTE, 0), 2);
+    bed_deliver_all(bed);
+    voter = follower_of(candidate) == asleep ? other_follower_of(candidate) : follower_of(candidate);
+    assert_int_equal(voter->record_count, 1);
+    assert_int_equal(bed_under_way(bed, WIRE_PEER_VOTE_RESULT, WIRE_PEER_GRANTED), 0);
+    bed_sync(voter);
+    assert_int_equal(bed_under_way(bed, WIRE_PEER_VOTE_RESULT, WIRE_PEER_GRANTED), 1);
+    bed_deliver_all(bed);
+    assert_int_equal(bed_status(candidate, 1).role, RG_LEADER);
+    assert_false(bed_status(candidate, 1).leads); /* its barrier is not committed */
+    bed_run(bed);
+    assert_true(bed_status(candidate, 1).leads);
+    bed_free(bed);
+}
+
+/* What a follower has missed comes in several messages, and out of the log: it is applied here. */
+static void test_large_and_late(void **state)
+{
+    struct bed *bed = bed_of_three(100);
+    struct bed_node *leader = bed_leader(bed);
+    struct bed_node *slow = follower_of(leader);
+    size_t appends = 0;
+
+    (void) state;
+    sleep_node(slow, true);
+    for (int64_t key = 0; key < 8; key++)
+        (void) bed_put_padded(leader, key, key, 200 * 1024);
+    bed_run(bed);
+    assert_int_equal(bed_value(leader, bed->storage, 7), 7);
+    leader->log_reads = 0;
+    sleep_node(slow, false);
+    for (int i = 0; i < 200 && bed_value(slow, bed->storage, 7) != 7; i++) {
+        bed->now_ms += 20;
+        for (size_t n = 0; n < 3; n++)
+            (void) bed_idle(&bed->nodes[n]);
+        while (bed->message_count > 0) {
+            assert_true(bed->messages[0].size < 512 * 1024 + 4096);
+            appends += bed->messages[0].size > 200 * 1024;
+            bed_deliver(bed);
+            for (size_t n = 0; n < 3; n++)
+                bed_sync(&bed->nodes[n]);
+        }
+    }
+    assert_true(appends >= 4);
+    assert_true(leader->log_reads >= 8);
+    bed_elapse(bed, BED_HEARTBEAT_MS);
+    bed_check_alike(bed);
+    /* More than fits a message at once, while it is in flight. */
+    for (int64_t key = 10; key < 14; key++)
+        (void) bed_put_padded(leader, key, key, 300 * 1024);
+    bed_elapse(bed, BED_HEARTBEAT_MS);
+    bed_check_alike(bed);
+    bed_free(bed);
+}
+
+static void test_members_restart(void **state)
+{
+    struct bed *bed = bed_of_three(0);
+    struct bed_node *leader = bed_leader(bed);
+    uint64_t token;
+
+    (void) state;
+    for (int64_t key = 0; key < 5; key++)
+        (void) bed_put(leader, key, key);
+    bed_run(bed);
+    for (size_t i = 0; i < 3; i++) {
+        bed_crash(&bed->nodes[i]);
+        assert_int_equal(bed_open(&bed->nodes[i], 1), WIRE_OK);
+    }
+    leader = bed_leader(bed);
+    token = bed_put(leader, 9, 9);
+    bed_elapse(bed, BED_HEARTBEAT_MS);
+    assert_int_equal(bed_result(bed, token), WIRE_OK);
+    for (int64_t key = 0; key < 5; key++)
+        assert_int_equal(bed_value(leader, bed->storage, key), key);
+    bed_check_alike(bed);
+    bed_free(bed);
+}
+
+/* ---- leadership lost ---- */
+
+/* Whoever waits is told what is known. The keys of a fetch and the bytes of records outlive all that. */
+static void test_deposed(void **state)
+{
+    struct bed *bed = bed_of_three(0);
+    struct bed_node *old = bed_leader(bed);
+    struct bed_node *leader;
+    struct sim_store_options blocks = {.would_block_per_mille = 1000};
+    struct sim_store_options open = {0};
+    uint64_t parked, flight, refused, large, deferred;
+
+    (void) state;
+    bed->hold_fetches = true;
+    sim_store_tune(&old->store, &blocks);
+    parked = bed_request_to(old, 1,
+                            bed_write_request(bed->storage, WIRE_WRITE_UPDATE, 50, sim_update(1),
+                                              sim_condition(WIRE_CONDITION_NOT_EXISTS)));
+    sim_store_tune(&old->store, &open);
+    assert_int_equal(old->fetch_count, 1);
+    flight = bed_put(old, 1, 10);
+    refused = bed_request_to(
+        old, 1,
+        bed_write_request(bed->storage, WIRE_WRITE_PUT, 1, sim_item(2, 0), sim_condition(WIRE_CONDITION_NOT_EXISTS)));
+    large = bed_put_padded(old, 2, 20, 300 * 1024);
+    for (int i = 0; i < 5; i++)
+        deferred = bed_put_padded(old, 3, 30, 300 * 1024);
+    assert_true(old->record_count > 2);
+    for (size_t i = 0; i < bed->message_count; i++)
+        free(bed->messages[i].bytes);
+    bed->message_count = 0;
+    sleep_node(old, true);
+    leader = bed_leader_but(bed, old);
+    (void) bed_put(leader, 1, 11);
+    bed_run(bed);
+    sleep_node(old, false);
+    for (int i = 0; i < 100 && bed_result(bed, flight) == -1; i++) { /* without a sync there */
+        bed->now_ms += 20;
+        (void) bed_idle(leader);
+        while (bed->message_count > 0) {
+            bed_deliver(bed);
+            bed_sync(leader);
+        }
+    }
+    assert_int_equal(bed_result(bed, flight), WIRE_E_UNKNOWN_OUTCOME);
+    assert_int_equal(bed_result(bed, large), WIRE_E_UNKNOWN_OUTCOME);
+    assert_int_equal(bed_result(bed, refused), WIRE_E_NOT_LEADER);
+    assert_int_equal(bed_result(bed, parked), WIRE_E_NOT_LEADER);
+    assert_int_equal(bed_result(bed, deferred), WIRE_E_NOT_LEADER);
+    assert_int_equal(bed_hint(bed, flight), leader->id);
+    assert_int_equal(bed_hint(bed, parked), leader->id);
+    assert_int_equal(bed_hint(bed, deferred), leader->id);
+    bed_fetched(old);
+    /* New requests are told at once where to go, groups that are not here as well. */
+    assert_int_equal(bed_result(bed, bed_put(old, 1, 5)), WIRE_E_NOT_LEADER);
+    assert_int_equal(bed_hint(bed, bed->token), leader->id);
+    (void) bed_request_to(old, 2, bed_write_request(bed->storage, WIRE_WRITE_PUT, 1, sim_item(1, 0), none));
+    assert_int_equal(bed_result(bed, bed->token), WIRE_E_NOT_LEADER);
+    assert_int_equal(bed_hint(bed, bed->token), 0);
+    bed_elapse(bed, 5 * BED_HEARTBEAT_MS); /* syncs the old records, then those that replace them */
+    assert_int_equal(bed_value(old, bed->storage, 1), 11);
+    assert_int_equal(bed_value(old, bed->storage, 2), BED_ABSENT);
+    bed_check_alike(bed);
+    bed_free(bed);
+}
+
+/* ---- leadership handed over ---- */
+
+/* What is in flight is answered, what comes then waits and is told where to go. */
+static void test_resign(void **state)
+{
+    struct bed *bed = bed_of_three(0);
+    struct bed_node *old = bed_leader(bed);
+    struct bed_node *leader;
+    uint64_t term = bed_status(old, 1).term;
+    uint64_t flight = bed_put(old, 1, 1);
+    uint64_t waits, later;
+
+    (void) state;
+    (void) bed_event(old, (struct sb_event){.kind = SB_EVENT_RESIGN});
+    waits = bed_put(old, 1, 2);
+    assert_int_equal(bed_result(bed, flight), -1);
+    bed_sync(old);
+    bed_deliver_all(bed);
+    bed_sync(follower_of(old));
+    while (bed_result(bed, flight) == -1)
+        bed_deliver(bed);
+    assert_int_equal(bed_result(bed, flight), WIRE_OK);
+    later = bed_put(old, 1, 3);
+    assert_int_equal(bed_result(bed, waits), -1);
+    leader = bed_leader_but(bed, old);
+    bed_run(bed);
+    assert_int_equal(bed_status(leader, 1).term, term + 1);
+    assert_int_equal(bed_result(bed, waits), WIRE_E_NOT_LEADER);
+    assert_int_equal(bed_hint(bed, waits), leader->id);
+    assert_int_equal(bed_result(bed, later), WIRE_E_NOT_LEADER);
+    assert_int_equal(bed_hint(bed, later), leader->id);
+    bed_elapse(bed, BED_HEARTBEAT_MS);
+    assert_int_equal(bed_value(old, bed->storage, 1), 1);
+    bed_check_alike(bed);
+    bed_free(bed);
+}
+
+/* Nobody takes it: the leader goes on, and what has waited is done. */
+static void test_resign_in_vain(void **state)
+{
+    struct bed *bed = bed_of_three(0);
+    struct bed_node *leader = bed_leader(bed);
+    uint64_t term = bed_status(leader, 1).term;
+    uint64_t waits;
+
+    (void) state;
+    bed->dropped_kind = WIRE_PEER_TIMEOUT_NOW;
+    (void) bed_event(leader, (struct sb_event){.kind = SB_EVENT_RESIGN});
+    assert_false(bed_status(leader, 1).leads);
+    waits = bed_put(leader, 1, 2);
+    bed_run(bed);
+    assert_int_equal(bed_result(bed, waits), -1);
+    bed_elapse(bed, 3 * BED_ELECTION_MS);
+    assert_true(bed_status(leader, 1).leads);
+    assert_int_equal(bed_status(leader, 1).term, term);
+    assert_int_equal(bed_result(bed, waits), WIRE_OK);
+    bed_free(bed);
+    /* A group of one has nobody to give it to. */
+    bed = bed_of_one();
+    (void) bed_event(&bed->nodes[0], (struct sb_event){.kind = SB_EVENT_RESIGN});
+    waits = bed_put(&bed->nodes[0], 1, 2);
+    bed_run(bed);
+    assert_int_equal(bed_result(bed, waits), WIRE_OK);
+    bed_free(bed);
+}
+
+/* The others are gone: who waits is not kept waiting. */
+static void test_resign_alone(void **state)
+{
+    struct bed *bed = bed_of_three(0);
+    struct bed_node *leader = bed_leader(bed);
+    uint64_t waits;
+
+    (void) state;
+    sleep_node(follower_of(leader), true);
+    sleep_node(other_follower_of(leader), true);
+    (void) bed_event(leader, (struct sb_event){.kind = SB_EVENT_RESIGN});
+    waits = bed_put(leader, 1, 2);
+    bed_elapse(bed, 6 * BED_ELECTION_MS);
+    assert_int_equal(bed_status(leader, 1).role == RG_LEADER, false);
+    assert_int_equal(bed_result(bed, waits), WIRE_E_UNKNOWN_OUTCOME); /* it led again for a while */
+    bed_free(bed);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_replicated),
+        cmocka_unit_test(test_majority),
+        cmocka_unit_test(test_votes_are_durable),
+        cmocka_unit_test(test_large_and_late),
+        cmocka_unit_test(test_members_restart),
+        cmocka_unit_test(test_deposed),
+        cmocka_unit_test(test_resign),
+        cmocka_unit_test(test_resign_in_vain),
+        cmocka_unit_test(test_resign_alone),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
