@@ -139,21 +139,6 @@ struct sb_told {
     uint64_t term;
 };
 
-/* The member as STATUS shows it: applied <= commit <= last, flushed <= applied. */
-struct sb_replica_figures {
-    uint64_t role;
-    uint64_t answers;
-    uint64_t leader;
-    uint64_t term;
-    uint64_t first_index;
-    uint64_t last_index;
-    uint64_t logged_index;
-    uint64_t commit_index;
-    uint64_t applied_index;
-    uint64_t flushed_index;
-    uint64_t behind_since_ms;
-};
-
 struct sb_worker {
     struct sb_server *server;
     enum wire_queue_name queue;
@@ -240,16 +225,6 @@ void sb_slots_refuse_all(struct sb_server *server);
 
 /* sb_status.c: the body of a STATUS reply, appended. */
 int sb_status_reply(struct sb_server *server, struct sb_buffer *out);
-
-/* sb_replica.c: the member of the local group, for operators. */
-
-/* How it stands after a step. Shard thread, or main thread before there is one. */
-void sb_replica_publish(struct sb_server *server, const struct sb_group_status *status);
-/* Log lines for what has changed since the last call. Shard thread. */
-void sb_replica_tell(struct sb_server *server, const struct sb_group_status *status);
-void sb_replica_tell_cut(struct sb_server *server, const struct sb_cut *cut);
-/* Any thread. */
-void sb_replica_figures(struct sb_server *server, struct sb_replica_figures *out);
 
 /* sb_worker.c */
 void *sb_worker_main(void *worker);

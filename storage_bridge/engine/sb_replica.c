@@ -1,12 +1,11 @@
 /*
- * The member of the local group as operators see it: figures for WIRE_STATUS, and a line in the server log when it
- * begins or ceases to lead or to follow, when its term changes, when it begins or ceases to answer requests, and when
- * its log is cut.
+ * See sb_replica.h. A line is written when the member's role, term or leader changes, when it begins or ceases to answer
+ * requests, and when its log is cut.
  *
  * Indexes are published from the greatest to the least and read from the least to the greatest: who reads between two
  * steps may see a commit index that is newer than the applied one, never the other way round.
  */
-#include "sb_host.h"
+#include "sb_replica.h"
 
 static void put(_Atomic uint64_t *figure, uint64_t value)
 {

@@ -6,7 +6,7 @@
  * the reply -> slot handed back. A failure of a step or of the log ends the server; what is in flight then is never
  * acknowledged.
  */
-#include "sb_host.h"
+#include "sb_replica.h"
 
 #include <limits.h>
 #include <stdlib.h>

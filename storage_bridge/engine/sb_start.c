@@ -6,7 +6,7 @@
  * inherit the mask. Failure modes: what does not fit together is refused (another identity, a log that does not contain
  * what the items store has applied); sb_start_close undoes whatever was opened.
  */
-#include "sb_host.h"
+#include "sb_replica.h"
 
 #include <signal.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
 /* The counters that WIRE_STATUS tells: of the items store, the log, the shard, its replica, and of memory. */
-#include "sb_host.h"
+#include "sb_replica.h"
 
 struct figure {
     const char *name;
