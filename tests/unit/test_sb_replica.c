@@ -1,9 +1,7 @@
 /* What a server tells of the member of its group: figures that agree with each other at any time, and log lines. */
 #include "sb_test_client.h"
 
-#include "rg_group.h"
-
-#include <pthread.h>
+#include "sb_replica.h"
 
 struct figures {
     uint64_t role;
@@ -182,9 +180,128 @@ static void test_figures_agree_at_any_time(void **state)
     bench_close(&b);
 }
 
+/* A server of which nothing runs. */
+struct idle {
+    struct sb_server *server;
+    _Atomic bool stop;
+};
+
+static void *publish_on(void *argument)
+{
+    struct idle *idle = argument;
+
+    for (uint64_t index = 1; !atomic_load_explicit(&idle->stop, memory_order_relaxed); index++) {
+        struct sb_group_status status = {.role = RG_LEADER,
+                                         .commit_index = index,
+                                         .last_index = index,
+                                         .durable_index = index,
+                                         .applied = {.index = index}};
+
+        atomic_store(&idle->server->published.durable_index, index);
+        sb_replica_publish(idle->server, &status);
+    }
+    return NULL;
+}
+
+/* Between any two stores of a publication. */
+static void test_looks_while_it_is_published(void **state)
+{
+    struct idle idle = {.server = calloc(1, sizeof(*idle.server))};
+    struct bench b;
+    pthread_t thread;
+    uint64_t wrong = 0;
+    uint64_t last = 0;
+
+    (void) state;
+    bench_open(&b);
+    assert_non_null(idle.server);
+    idle.server->log = b.server->log;
+    assert_int_equal(pthread_create(&thread, NULL, publish_on, &idle), 0);
+    while (last < 3000000) {
+        struct sb_replica_figures f;
+
+        sb_replica_figures(idle.server, &f);
+        wrong += f.flushed_index > f.applied_index || f.applied_index > f.commit_index ||
+                 f.applied_index > f.logged_index || f.commit_index > f.last_index || f.logged_index > f.last_index;
+        last = f.last_index;
+    }
+    atomic_store(&idle.stop, true);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_int_equal(wrong, 0);
+    free(idle.server);
+    bench_close(&b);
+}
+
+/* How long it has been behind begins when it falls behind and ends when it has caught up. */
+static void test_behind_since(void **state)
+{
+    struct sb_group_status status = {.commit_index = 5, .applied = {.index = 5}};
+    struct sb_server *server = calloc(1, sizeof(*server));
+    uint64_t since;
+
+    (void) state;
+    assert_non_null(server);
+    sb_replica_publish(server, &status);
+    assert_int_equal(server->published.behind_since_ms, 0);
+    status.commit_index = 7;
+    sb_replica_publish(server, &status);
+    since = server->published.behind_since_ms;
+    assert_true(since > 0 && since <= sb_wall_ms());
+    (void) usleep(5000);
+    status.applied.index = 6;
+    sb_replica_publish(server, &status);
+    assert_int_equal(server->published.behind_since_ms, since);
+    status.applied.index = 7;
+    sb_replica_publish(server, &status);
+    assert_int_equal(server->published.behind_since_ms, 0);
+    free(server);
+}
+
+/* Lines of members that are not alone; none while nothing changes. */
+static void test_roles_are_told(void **state)
+{
+    static const struct {
+        struct sb_group_status status;
+        const char *lines[2];
+    } steps[] = {
+        {{.role = RG_FOLLOWER, .term = 4, .last_index = 9},
+         {"node 1 knows no leader in term 4, its log ends at entry 9"}},
+        {{.role = RG_CANDIDATE, .term = 5, .last_index = 9},
+         {"node 1 stands for election in term 5, its log ends at entry 9"}},
+        {{.role = RG_FOLLOWER, .term = 5, .leader = 3, .last_index = 12},
+         {"node 1 follows node 3 in term 5, its log ends at entry 12"}},
+        {{.role = RG_FOLLOWER, .term = 5, .leader = 3, .last_index = 20}, {NULL}},
+        {{.role = RG_LEADER, .leads = true, .term = 6, .leader = 1, .last_index = 21, .applied = {.index = 21}},
+         {"node 1 leads in term 6 from log entry 21 on", "node 1 answers requests in term 6, log entry 21 is applied"}},
+        {{.role = RG_FOLLOWER, .term = 7, .last_index = 30, .applied = {.index = 29}},
+         {"node 1 knows no leader in term 7, its log ends at entry 30",
+          "node 1 answers no requests any more in term 7, log entry 29 is applied"}},
+    };
+    struct sb_server *server = calloc(1, sizeof(*server));
+    struct sb_line line;
+
+    (void) state;
+    assert_non_null(server);
+    assert_int_equal(pthread_mutex_init(&server->lines.lock, NULL), 0);
+    for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+        sb_replica_tell(server, &steps[i].status);
+        for (int l = 0; l < 2 && steps[i].lines[l]; l++) {
+            assert_true(sb_server_interface.line(server, &line));
+            if (!strstr(line.text, steps[i].lines[l]))
+                fail_msg("\"%s\" does not say: %s", line.text, steps[i].lines[l]);
+        }
+        assert_false(sb_server_interface.line(server, &line));
+    }
+    (void) pthread_mutex_destroy(&server->lines.lock);
+    free(server);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_behind_since),
+        cmocka_unit_test(test_roles_are_told),
+        cmocka_unit_test(test_looks_while_it_is_published),
         cmocka_unit_test(test_a_start_is_told),
         cmocka_unit_test(test_figures_agree_at_any_time),
     };
