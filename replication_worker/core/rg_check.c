@@ -57,7 +57,7 @@ int rg_check_start(const struct rg_start *start)
     uint64_t last = first - 1 + start->entry_count;
 
     if (start->term > RG_NUMBER_MAX || applied > RG_NUMBER_MAX || first > RG_NUMBER_MAX ||
-        start->entry_count > UINT32_MAX || start->applied_term > start->term)
+        start->entry_count > UINT32_MAX)
         return WIRE_E_BAD_FORMAT;
     if (start->term == 0 && (start->voted_for != 0 || applied > 0 || start->entry_count > 0))
         return WIRE_E_BAD_FORMAT;
@@ -99,8 +99,9 @@ int rg_check_message(const struct wire_peer_message *message, const struct rg_en
                                     message->term) == WIRE_OK;
         break;
     case WIRE_PEER_APPEND_RESULT:
-        /* index_term is what was rejected: the hint lies below it. */
-        possible = has_flags(message, 0) && (message->index_term == 0 || message->index < message->index_term);
+        /* commit is what was rejected: the hint lies below it. */
+        possible = has_flags(message, 0) && message->index_term == 0 &&
+                   (message->commit == 0 || message->index < message->commit);
         break;
     case WIRE_PEER_VOTE:
         possible = has_flags(message, WIRE_PEER_PRE_VOTE | WIRE_PEER_DISRUPT) && is_position(message);

@@ -163,7 +163,7 @@ static void take_append_result(const struct rg_group *group, const struct raft_a
                                struct wire_peer_message *to)
 {
     to->term = from->term;
-    to->index_term = from->rejected;
+    to->commit = from->rejected;
     /* To one of an old term the library leaves the index unset. */
     if (group->heard_leader == to->to && group->heard_term == from->term) {
         to->index = from->last_log_index;
@@ -392,13 +392,33 @@ bool rg_step_append(struct rg_group *group, const struct rg_append *part)
     return step_received(group, part->from, &message, "append");
 }
 
+/* Who is asked may be a voter already and not know it yet. The library has it refuse, and a group that loses its leader
+ * then may never have another; the thesis (4.1) lets the one who asks decide whose votes count. */
+static bool step_vote(struct rg_group *group, uint64_t from, struct raft_message *message)
+{
+    const struct raft_configuration *known = &group->library->raft.configuration;
+    struct raft_server *self = NULL;
+    bool stepped;
+
+    for (unsigned i = 0; i < known->n; i++)
+        if (known->servers[i].id == group->options.node && known->servers[i].role != RAFT_VOTER)
+            self = &known->servers[i];
+    if (self == NULL)
+        return step_received(group, from, message, "vote");
+    self->role = RAFT_VOTER;
+    stepped = step_received(group, from, message, "vote");
+    self->role = RAFT_STANDBY;
+    look(group);
+    return stepped;
+}
+
 bool rg_step_message(struct rg_group *group, const struct wire_peer_message *message)
 {
     struct raft_message to = {.type = RAFT_APPEND_ENTRIES_RESULT};
 
     if (message->kind == WIRE_PEER_APPEND_RESULT) {
-        to.append_entries_result = (struct raft_append_entries_result){
-            RESULT_VERSION, message->term, message->index_term, message->index, RESULT_FEATURES, CAPACITY};
+        to.append_entries_result = (struct raft_append_entries_result){RESULT_VERSION, message->term,   message->commit,
+                                                                       message->index, RESULT_FEATURES, CAPACITY};
     } else if (message->kind == WIRE_PEER_VOTE) {
         to.type = RAFT_REQUEST_VOTE;
         to.request_vote = (struct raft_request_vote){RESULT_VERSION,
@@ -408,6 +428,7 @@ bool rg_step_message(struct rg_group *group, const struct wire_peer_message *mes
                                                      message->index_term,
                                                      (message->flags & WIRE_PEER_DISRUPT) != 0,
                                                      (message->flags & WIRE_PEER_PRE_VOTE) != 0};
+        return step_vote(group, message->from, &to);
     } else if (message->kind == WIRE_PEER_VOTE_RESULT) {
         to.type = RAFT_REQUEST_VOTE_RESULT;
         to.request_vote_result = (struct raft_request_vote_result){RESULT_VERSION,
@@ -676,19 +697,25 @@ static struct rg_group *make_group(const struct rg_options *options, const struc
 int rg_open(const struct rg_options *options, const struct rg_start *start, uint64_t now_ms, struct rg_group **out,
             struct rg_update *update)
 {
+    struct rg_start known = *start;
     struct rg_group *group;
     int rc = rg_heap_is_set() ? rg_check_options(options) : WIRE_E_INTERNAL;
 
     *update = (struct rg_update){0};
     *out = NULL;
+    /* Nobody was told of that term, nor given a vote in it. */
+    if (known.applied_term > known.term) {
+        known.term = known.applied_term;
+        known.voted_for = 0;
+    }
     if (rc == WIRE_OK)
-        rc = rg_check_start(start);
+        rc = rg_check_start(&known);
     if (rc != WIRE_OK)
         return rc;
     group = make_group(options, start);
     if (group == NULL)
         return WIRE_E_NOMEM;
-    rc = start_group(group, start, now_ms, update);
+    rc = start_group(group, &known, now_ms, update);
     if (rc != WIRE_OK) {
         *update = (struct rg_update){0};
         rg_close(group);

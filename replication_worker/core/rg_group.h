@@ -74,16 +74,16 @@ struct rg_entry {
 /* What was durable when the process ended. All zero: a member that knows nothing yet and waits to be told (a learner),
  * or has not yet been given entry 1: of term 1, the configuration, alike at all first members. */
 struct rg_start {
-    uint64_t term;
+    uint64_t term; /* may be behind applied_term, for the log and the state machine are made durable each by itself */
     uint64_t voted_for;
     /* What the state machine has applied durably; 0: nothing. Every entry up to it was committed. */
     uint64_t applied_index;
     uint64_t applied_term;
     struct wire_configuration configuration; /* as of applied_index */
     uint64_t configuration_index;
-    /* The log: entries [first_index, first_index + entry_count). If it ends before applied_index the caller must have
-     * dropped it (first_index = applied_index + 1, no entries): a commit index may run ahead of the durable log. With
-     * applied_index 0, first_index is 1 and entry 1 a configuration, unless there is none. */
+    /* The log: entries [first_index, first_index + entry_count). If it ends before applied_index, or has an entry of
+     * another term there, the caller must have dropped it (first_index = applied_index + 1, no entries): a commit index
+     * may run ahead of the durable log. With applied_index 0, first_index is 1 and entry 1 a configuration, unless there is none. */
     uint64_t first_index;
     const struct rg_entry *entries;
     size_t entry_count;

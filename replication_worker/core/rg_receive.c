@@ -152,7 +152,7 @@ static int receive_append_result(struct rg_group *group, const struct wire_peer_
             return WIRE_OK;
         rg_lease_echo(&group->lease, message->from, message->sequence, group->now_ms);
         /* Late: it has what it refused then. */
-        if (message->index_term != 0 && message->index_term <= match)
+        if (message->commit != 0 && message->commit <= match)
             return WIRE_OK;
     }
     return rg_step_message(group, message) ? WIRE_OK : WIRE_E_INTERNAL;

@@ -587,13 +587,13 @@ static void test_entries_from_before_the_log(void **state)
     assert_int_equal(m->applied, 12);
     append.entry_count = 4;
     assert_int_equal(forge(m, append, entries), WIRE_OK);
-    assert_int_equal(m->update.messages[0].index_term, 0);
+    assert_int_equal(m->update.messages[0].commit, 0);
     assert_int_equal(m->update.messages[0].index, 12);
     append.entry_count = 0;
     append.index = 5;
     append.index_term = append.term;
     assert_int_equal(forge(m, append, NULL), WIRE_OK);
-    assert_int_equal(m->update.messages[0].index_term, 0);
+    assert_int_equal(m->update.messages[0].commit, 0);
 }
 
 /* --- what cannot be --- */

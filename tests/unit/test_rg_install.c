@@ -136,7 +136,7 @@ static void test_durable_while_installing(void **state)
     drop_queue();
     assert_int_equal(forge(m, message, NULL), WIRE_OK);
     assert_int_equal(m->update.messages[0].index, 3);
-    assert_int_equal(m->update.messages[0].index_term, 0);
+    assert_int_equal(m->update.messages[0].commit, 0);
 }
 
 /* What matched a leader was the checkpoint: of the log that comes back nothing is known to match. */
