@@ -10,7 +10,7 @@ SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=all
 
 PLAIN_SOURCES = $(sort $(wildcard storage_bridge/wire/*.c replication_worker/core/*.c storage_bridge/engine/*.c))
 SIM_PARTS = $(filter-out $(SIM_PROGRAMS),$(sort $(wildcard tests/sim/*.c)))
-SIM_PROGRAMS = tests/sim/sim_log.c tests/sim/sim_shard.c tests/sim/sim_group.c
+SIM_PROGRAMS = tests/sim/sim_log.c tests/sim/sim_shard.c tests/sim/sim_group.c tests/sim/sim_cluster.c
 UNIT_TESTS = $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(sort $(wildcard tests/unit/test_*.c)))
 # Races show under the thread sanitizer or, some of weak ordering, only without any.
 THREAD_TESTS = $(patsubst %,$(BUILD)/thread/%,test_wire_lane test_sb_log test_sb_server test_sb_readers test_sb_worker) $(BUILD)/plain/test_wire_lane

@@ -661,7 +661,7 @@ static void test_another_first_entry(void **state)
 static void test_late_refusal(void **state)
 {
     struct wire_peer_message late = {
-        .kind = WIRE_PEER_APPEND_RESULT, .from = 2, .sequence = 1, .index = 1, .index_term = 10};
+        .kind = WIRE_PEER_APPEND_RESULT, .from = 2, .sequence = 1, .index = 1, .commit = 10};
     uint64_t match, heard;
 
     (void) state;
