@@ -145,6 +145,9 @@ int sb_partition_reload(struct sb_partition *partition);
 /* Bytes of an entry in flight; WIRE_E_NOT_FOUND. */
 int sb_partition_flight(const struct sb_partition *partition, uint64_t index, struct wire_span *bytes, uint64_t *term);
 
+/* Of the entry (index, term), if it is in flight or the last that was applied; else 0. */
+uint64_t sb_partition_version(const struct sb_partition *partition, uint64_t index, uint64_t term);
+
 const struct sb_applied *sb_partition_applied(const struct sb_partition *partition);
 /* Of the newest entry in flight, else of what is applied. */
 uint64_t sb_partition_last_version(const struct sb_partition *partition);

@@ -177,6 +177,15 @@ int sb_partition_flight(const struct sb_partition *partition, uint64_t index, st
     return WIRE_OK;
 }
 
+uint64_t sb_partition_version(const struct sb_partition *partition, uint64_t index, uint64_t term)
+{
+    const struct sb_flight *flight = sb_flights_find(&partition->flights, index);
+
+    if (flight)
+        return flight->term == term ? flight->version : 0;
+    return index == partition->applied.index && term == partition->applied.term ? partition->applied.version : 0;
+}
+
 /* Nobody holds their locks any more; what was prepared is for its decider to decide. */
 static int abort_orphans(struct sb_partition *partition)
 {

@@ -415,14 +415,41 @@ static int make_received(struct sb_shard *shard)
     return shard->received && shard->received_bytes && shard->received_configurations ? WIRE_OK : WIRE_E_NOMEM;
 }
 
+/* The entries of a message, as the consensus wants them. Versions that do not grow would make them none for the
+ * partition. Errors: WIRE_E_BAD_FORMAT. */
+static int open_received(struct sb_shard *shard, const struct sb_group *group, const struct wire_peer_message *message,
+                         struct wire_reader *entries)
+{
+    uint64_t term = message->index_term;
+    uint64_t version = 0;
+    struct wire_entry entry;
+
+    for (size_t i = 0; i < message->entry_count; i++) {
+        struct rg_entry *received = &shard->received[i];
+        uint64_t known = sb_partition_version(group->partition, message->index + i, term);
+        int status = wire_peer_next(entries, &shard->received_bytes[i], &entry);
+
+        if (status == WIRE_OK && (entry.version <= version || entry.version <= known))
+            status = WIRE_E_BAD_FORMAT;
+        if (status != WIRE_OK)
+            return status;
+        term = entry.term;
+        version = entry.version;
+        *received = (struct rg_entry){.index = entry.index, .term = entry.term};
+        received->configuration = &shard->received_configurations[i];
+        status = sb_entry_kind(entry, &shard->received_configurations[i], &received->kind);
+        if (status != WIRE_OK)
+            return status;
+    }
+    return WIRE_OK;
+}
+
 /* What a peer sends is dropped when it is not what it should be: the link, and the sender's log, know more of it. */
 static int receive(struct sb_shard *shard, const struct sb_event *event)
 {
     struct wire_peer_message message;
     struct wire_reader entries;
-    struct wire_entry entry;
     struct sb_group *group;
-    size_t count;
     int status = wire_peer_open(event->bytes.data, event->bytes.size, &message, &entries);
 
     shard->received_count = 0;
@@ -434,17 +461,9 @@ static int receive(struct sb_shard *shard, const struct sb_event *event)
     status = message.entry_count > 0 ? make_received(shard) : WIRE_OK;
     if (status != WIRE_OK)
         return status;
-    for (count = 0; count < message.entry_count; count++) {
-        struct rg_entry *received = &shard->received[count];
-
-        if (wire_peer_next(&entries, &shard->received_bytes[count], &entry) != WIRE_OK)
-            return WIRE_OK;
-        *received = (struct rg_entry){.index = entry.index, .term = entry.term};
-        received->configuration = &shard->received_configurations[count];
-        if (sb_entry_kind(entry, &shard->received_configurations[count], &received->kind) != WIRE_OK)
-            return WIRE_OK;
-    }
-    shard->received_count = count;
+    if (open_received(shard, group, &message, &entries) != WIRE_OK)
+        return WIRE_OK;
+    shard->received_count = message.entry_count;
     return sb_group_receive(group, &message);
 }
 
