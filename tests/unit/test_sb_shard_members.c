@@ -332,6 +332,199 @@ static void test_resign_alone(void **state)
     bed_free(bed);
 }
 
+/* ---- what others say ---- */
+
+/* One real node, whose peers are the test. */
+static struct bed *bed_of_node(void)
+{
+    struct bed *bed = bed_new(3);
+
+    assert_int_equal(bed_open(&bed->nodes[0], 1), WIRE_OK);
+    (void) bed_idle(&bed->nodes[0]);
+    bed_sync(&bed->nodes[0]);
+    return bed;
+}
+
+struct draft {
+    uint64_t term;
+    uint64_t version;
+};
+
+/* An APPEND behind (index, index_term) of entries without effects; in the arena. */
+static struct wire_span make_append(struct wire_peer_message message, const struct draft *drafts, size_t count)
+{
+    uint8_t *bytes = sim_arena_take(4096);
+    uint8_t *entry_bytes = sim_arena_take(1024);
+    struct wire_writer w = wire_writer_of(bytes, 4096);
+    struct wire_peer_builder builder;
+
+    message.kind = WIRE_PEER_APPEND;
+    message.sequence = 1;
+    wire_peer_begin(&builder, &w, &message);
+    for (size_t i = 0; i < count; i++) {
+        struct wire_writer e = wire_writer_of(entry_bytes, 1024);
+        struct wire_entry entry = {.group = message.group,
+                                   .index = message.index + 1 + i,
+                                   .term = drafts[i].term,
+                                   .version = drafts[i].version};
+        struct wire_entry_builder made;
+
+        wire_entry_begin(&made, &e, &entry);
+        assert_int_equal(wire_entry_end(&made), WIRE_OK);
+        wire_peer_add(&builder, (struct wire_span){entry_bytes, e.size});
+    }
+    assert_int_equal(wire_peer_end(&builder), WIRE_OK);
+    return (struct wire_span){bytes, w.size};
+}
+
+static void hear(struct bed_node *node, uint64_t token, struct wire_span bytes)
+{
+    uint8_t *exact = malloc(bytes.size + 1);
+
+    memcpy(exact, bytes.data, bytes.size);
+    (void) bed_event(node, (struct sb_event){.kind = SB_EVENT_MESSAGE, .token = token, .bytes = {exact, bytes.size}});
+    free(exact);
+}
+
+/* An append of `from` to node 1, group 1, behind its first entry. */
+static void append_first(struct bed_node *node, uint64_t from, uint64_t term, uint64_t commit,
+                         const struct draft *drafts, size_t count)
+{
+    struct wire_peer_message message = {
+        .group = 1, .from = from, .to = 1, .term = term, .index = 1, .index_term = 1, .commit = commit};
+
+    hear(node, from, make_append(message, drafts, count));
+}
+
+/* Replaced, and back again: the log has the entry for good only when the last of its records is durable. */
+static void test_entry_comes_back(void **state)
+{
+    struct bed *bed = bed_of_node();
+    struct bed_node *node = &bed->nodes[0];
+    uint64_t version = bed_status(node, 1).applied.version + 100;
+
+    (void) state;
+    append_first(node, 2, 5, 1, (struct draft[]){{5, version}}, 1);
+    append_first(node, 3, 6, 1, (struct draft[]){{6, version + 7}}, 1);
+    append_first(node, 2, 7, 3, (struct draft[]){{5, version}, {7, version + 9}}, 2);
+    assert_int_equal(node->record_count, 7); /* with three states */
+    assert_int_equal(node->records[1].index, 2);
+    assert_int_equal(node->records[5].index, 2);
+    bed_sync_some(node, 2);
+    assert_int_equal(bed_status(node, 1).durable_index, 1);
+    assert_int_equal(bed_status(node, 1).applied.index, 1);
+    bed_sync_some(node, 2);
+    assert_int_equal(bed_status(node, 1).applied.index, 1);
+    bed_sync(node);
+    assert_int_equal(bed_status(node, 1).applied.index, 3);
+    bed_free(bed);
+}
+
+static void test_hostile_messages(void **state)
+{
+    struct bed *bed = bed_of_node();
+    struct bed_node *node = &bed->nodes[0];
+    uint64_t version = bed_status(node, 1).applied.version + 100;
+    struct draft drafts[] = {{5, version}, {5, version + 1}};
+    struct wire_peer_message message = {
+        .group = 1, .from = 2, .to = 1, .term = 5, .index = 1, .index_term = 1, .commit = 1};
+    struct wire_peer_message wrong;
+    struct wire_span bytes;
+
+    (void) state;
+    bed->now_ms += 100;
+    hear(node, 3, make_append(message, drafts, 2)); /* another has sent it */
+    for (int i = 0; i < 4; i++) {
+        wrong = message;
+        if (i == 0)
+            wrong.to = 3;
+        else if (i == 1)
+            wrong.group = 2;
+        else if (i == 2)
+            wrong.from = 3;
+        else
+            wrong.index = 0;
+        hear(node, 2, make_append(wrong, drafts, 2));
+    }
+    assert_int_equal(bed_status(node, 1).last_index, 1);
+    bytes = make_append(message, drafts, 2);
+    for (size_t size = 0; size < bytes.size; size++)
+        hear(node, 2, (struct wire_span){bytes.data, size});
+    for (size_t at = 0; at < bytes.size; at++) {
+        ((uint8_t *) bytes.data)[at] ^= 0x10;
+        hear(node, 2, bytes);
+        ((uint8_t *) bytes.data)[at] ^= 0x10;
+    }
+    assert_int_equal(bed_status(node, 1).last_index, 1);
+    /* Versions that do not grow: among themselves, behind what is applied, behind what is in flight. */
+    append_first(node, 2, 5, 1, (struct draft[]){{5, version}, {5, version}}, 2);
+    append_first(node, 2, 5, 1, (struct draft[]){{5, 1}}, 1);
+    assert_int_equal(bed_status(node, 1).last_index, 1);
+    append_first(node, 2, 5, 1, drafts, 1);
+    assert_int_equal(bed_status(node, 1).last_index, 2);
+    append_first(node, 2, 5, 1, (struct draft[]){{5, version - 2}, {5, version - 1}}, 2);
+    assert_int_equal(bed_status(node, 1).last_index, 2);
+    hear(node, 2, bytes);
+    assert_int_equal(bed_status(node, 1).last_index, 3);
+    bed_sync(node);
+    bed_free(bed);
+}
+
+/* ---- the log is cut ---- */
+
+static void test_cut_alone(void **state)
+{
+    struct bed *bed = bed_of_one();
+    struct bed_node *node = &bed->nodes[0];
+    struct bed_log *log = &node->logs[1];
+
+    (void) state;
+    for (int64_t key = 0; key < 5; key++)
+        (void) bed_put(node, key, key);
+    bed_run(bed);
+    bed_flush(node, 1);
+    assert_int_equal(log->count, 1); /* the last one stays */
+    assert_int_equal(bed_last(log), bed_status(node, 1).applied.index);
+    /* Nothing of what is not durable in the store goes. */
+    (void) bed_put(node, 7, 7);
+    bed_run(bed);
+    (void) bed_event(node, (struct sb_event){.kind = SB_EVENT_FLUSHED, .group = 1, .index = log->first, .token = 2});
+    assert_int_equal(log->count, 2);
+    (void) bed_event(node, (struct sb_event){.kind = SB_EVENT_FLUSHED, .group = 1, .index = 1000, .token = 2});
+    (void) bed_event(node, (struct sb_event){.kind = SB_EVENT_FLUSHED, .group = 9, .index = 5, .token = 2});
+    assert_int_equal(log->count, 2);
+    bed_crash(node);
+    assert_int_equal(bed_open(node, 1), WIRE_OK);
+    assert_int_equal(bed_value(node, bed->storage, 7), 7);
+    bed_free(bed);
+}
+
+static void test_cut_with_others(void **state)
+{
+    struct bed *bed = bed_of_three(3);
+    struct bed_node *leader = bed_leader(bed);
+    struct bed_node *slow = follower_of(leader);
+    struct bed_log *log = &leader->logs[1];
+
+    (void) state;
+    sleep_node(slow, true);
+    for (int64_t key = 0; key < 3; key++)
+        (void) bed_put(leader, key, key);
+    bed_run(bed);
+    bed_flush(leader, 1);
+    assert_int_equal(log->count, 4);
+    assert_int_equal(leader->cut_count, 1);
+    sleep_node(slow, false); /* what it is missing was kept for it */
+    bed_elapse(bed, 3 * BED_HEARTBEAT_MS);
+    assert_int_equal(slow->install_count, 0);
+    bed_check_alike(bed);
+    bed_crash(leader);
+    assert_int_equal(bed_open(leader, 1), WIRE_OK);
+    bed_elapse(bed, 3 * BED_ELECTION_MS);
+    bed_check_alike(bed);
+    bed_free(bed);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -344,6 +537,10 @@ int main(void)
         cmocka_unit_test(test_resign),
         cmocka_unit_test(test_resign_in_vain),
         cmocka_unit_test(test_resign_alone),
+        cmocka_unit_test(test_entry_comes_back),
+        cmocka_unit_test(test_hostile_messages),
+        cmocka_unit_test(test_cut_alone),
+        cmocka_unit_test(test_cut_with_others),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
