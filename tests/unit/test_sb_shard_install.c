@@ -1,0 +1,320 @@
+/*
+ * The shard of groups: a member whose log ends before that of the others begins is given a checkpoint, whatever happens
+ * meanwhile; and memory that ends anywhere.
+ */
+#include "shard_bed.h"
+
+/* A follower that the others have left behind: what it needs is cut off their logs. It has asked for a checkpoint. */
+struct left_behind {
+    struct bed *bed;
+    struct bed_node *leader;
+    struct bed_node *slow;
+    uint64_t before; /* what it has applied */
+};
+
+static void await_install(struct left_behind *left)
+{
+    for (int i = 0; i < 2000 && left->slow->install_count == 0; i++)
+        bed_elapse(left->bed, 20);
+    assert_int_equal(left->slow->install_count, 1);
+    assert_int_equal(left->slow->installs[0].group, 1);
+    assert_int_equal(left->slow->installs[0].from, left->leader->id);
+    assert_true(left->slow->installs[0].index > left->before);
+    assert_false(left->slow->installs[0].go);
+    assert_true(bed_status(left->slow, 1).installing);
+    assert_true(bed_status(left->slow, 1).applied.index == left->before);
+    left->slow->install_count = 0;
+}
+
+/* own: so many entries of its own that nobody else has, of the time when it led. */
+static struct left_behind leave_behind(int own)
+{
+    struct left_behind left = {.bed = bed_of_three(0)};
+    struct bed_node *led = bed_leader(left.bed);
+    struct sb_store *store;
+
+    (void) bed_put(led, 1, 1);
+    bed_elapse(left.bed, 3 * BED_HEARTBEAT_MS);
+    left.leader = led;
+    left.slow = bed_node(left.bed, led->id % 3 + 1);
+    if (own > 0) {
+        left.slow = led;
+        for (size_t i = 0; i < 3; i++)
+            left.bed->nodes[i].up = &left.bed->nodes[i] == led;
+        for (int i = 0; i < own; i++)
+            (void) bed_put(led, 100 + i, 100);
+        bed_run(left.bed);
+        assert_true(bed_last(&led->logs[1]) >= left.before + (uint64_t) own);
+        for (size_t i = 0; i < 3; i++)
+            left.bed->nodes[i].up = &left.bed->nodes[i] != led;
+        left.leader = bed_leader_but(left.bed, led);
+    }
+    store = &left.slow->store;
+    assert_int_equal(store->flush(store->self, &left.slow->fault), WIRE_OK);
+    left.slow->up = false;
+    left.before = bed_status(left.slow, 1).applied.index;
+    for (int64_t key = 1; key < 6; key++)
+        (void) bed_put(left.leader, key, 10 * key);
+    bed_elapse(left.bed, 2 * BED_HEARTBEAT_MS);
+    for (size_t i = 0; i < 3; i++) {
+        if (&left.bed->nodes[i] != left.slow)
+            bed_flush(&left.bed->nodes[i], 1);
+    }
+    assert_int_equal(left.leader->logs[1].count, 1);
+    left.slow->up = true;
+    await_install(&left);
+    return left;
+}
+
+static uint64_t applied_by(struct bed_node *node)
+{
+    return bed_status(node, 1).applied.index;
+}
+
+/* The checkpoint arrives: the state that says so is durable before it may take the place of the store. */
+static void receive(struct left_behind *left)
+{
+    struct bed_node *slow = left->slow;
+
+    (void) bed_event(slow, (struct sb_event){.kind = SB_EVENT_RECEIVED, .group = 1, .index = applied_by(left->leader)});
+    assert_int_equal(slow->install_count, 0);
+    assert_int_equal(slow->record_count, 1);
+    assert_int_equal(slow->records[0].index, 0);
+    bed_sync(slow);
+    assert_int_equal(slow->install_count, 1);
+    assert_true(slow->installs[0].go);
+    slow->install_count = 0;
+}
+
+static void installed(struct left_behind *left)
+{
+    (void) bed_event(left->slow,
+                     (struct sb_event){.kind = SB_EVENT_INSTALLED, .group = 1, .index = applied_by(left->leader)});
+    assert_false(bed_status(left->slow, 1).installing);
+    assert_true(applied_by(left->slow) == applied_by(left->leader));
+}
+
+/* As often as it asks, it gets what it wants. */
+static void serve(struct left_behind *left)
+{
+    struct bed_node *slow = left->slow;
+
+    if (slow->install_count == 0)
+        return;
+    slow->install_count--;
+    assert_false(slow->installs[slow->install_count].go);
+    receive(left);
+    bed_copy_store(left->leader, slow);
+    installed(left);
+}
+
+/* All is well in the end, and stays so. */
+static void converges(struct left_behind *left)
+{
+    struct bed *bed = left->bed;
+    uint64_t token = bed_put(left->leader, 9, 90);
+
+    bed_elapse(bed, 2 * BED_HEARTBEAT_MS);
+    assert_int_equal(bed_result(bed, token), WIRE_OK);
+    for (int i = 0; i < 4000 && applied_by(left->slow) != applied_by(left->leader); i++) {
+        serve(left);
+        bed_elapse(bed, 20);
+        left->leader = bed_leader(bed);
+    }
+    bed_elapse(bed, 5 * BED_HEARTBEAT_MS);
+    bed_check_alike(bed);
+    assert_int_equal(bed_value(left->slow, bed->storage, 5), 50);
+    assert_int_equal(bed_value(left->slow, bed->storage, 9), 90);
+    assert_int_equal(bed_value(left->slow, bed->storage, 100), BED_ABSENT);
+    /* It counts: with it and without the other one writes are answered, after one more start too. */
+    for (size_t i = 0; i < 3; i++) {
+        if (&bed->nodes[i] != left->slow && &bed->nodes[i] != left->leader)
+            bed->nodes[i].up = false;
+    }
+    token = bed_put(left->leader, 8, 80);
+    bed_elapse(bed, 2 * BED_HEARTBEAT_MS);
+    assert_int_equal(bed_result(bed, token), WIRE_OK);
+    for (int flushed = 0; flushed < 2; flushed++) {
+        bed_crash(left->slow);
+        assert_int_equal(bed_open(left->slow, 1), WIRE_OK);
+        bed_elapse(bed, 3 * BED_HEARTBEAT_MS);
+        assert_int_equal(bed_value(left->slow, bed->storage, 8), 80);
+        bed_flush(left->slow, 1);
+    }
+    for (size_t i = 0; i < 3; i++)
+        bed->nodes[i].up = true;
+    bed_elapse(bed, 5 * BED_HEARTBEAT_MS);
+    bed_check_alike(bed);
+    bed_free(bed);
+}
+
+static void restart(struct left_behind *left)
+{
+    bed_crash(left->slow);
+    assert_int_equal(bed_open(left->slow, 1), WIRE_OK);
+}
+
+static void test_install(void **state)
+{
+    struct left_behind left = leave_behind(0);
+
+    (void) state;
+    receive(&left);
+    bed_copy_store(left.leader, left.slow);
+    installed(&left);
+    converges(&left);
+}
+
+/* What it had behind the checkpoint, of a leadership that is over, is not taken for what follows it. */
+static void test_longer_log(void **state)
+{
+    struct left_behind left = leave_behind(30);
+
+    (void) state;
+    receive(&left);
+    bed_copy_store(left.leader, left.slow);
+    installed(&left);
+    converges(&left);
+    left = leave_behind(30);
+    receive(&left);
+    bed_copy_store(left.leader, left.slow);
+    installed(&left);
+    assert_true(bed_last(&left.slow->logs[1]) > applied_by(left.slow)); /* still in the log */
+    restart(&left);
+    assert_true(bed_status(left.slow, 1).last_index == applied_by(left.slow));
+    converges(&left);
+}
+
+/* It cannot be had: everything is as it was, and it is asked for again. */
+static void test_install_fails(void **state)
+{
+    for (int point = 0; point < 2; point++) {
+        struct left_behind left = leave_behind(point * 30);
+
+        if (point > 0)
+            receive(&left);
+        (void) bed_event(left.slow, (struct sb_event){.kind = SB_EVENT_INSTALLED, .group = 1, .index = 0});
+        assert_false(bed_status(left.slow, 1).installing);
+        assert_true(applied_by(left.slow) == left.before);
+        assert_int_equal(bed_value(left.slow, left.bed->storage, 1), 1);
+        await_install(&left);
+        /* One that is older than what is here is none. */
+        (void) bed_event(left.slow, (struct sb_event){.kind = SB_EVENT_RECEIVED, .group = 1, .index = left.before});
+        assert_false(bed_status(left.slow, 1).installing);
+        assert_int_equal(left.slow->install_count, 0);
+        await_install(&left);
+        receive(&left);
+        bed_copy_store(left.leader, left.slow);
+        installed(&left);
+        /* Once more: there is nothing to install. */
+        (void) bed_event(left.slow, (struct sb_event){.kind = SB_EVENT_INSTALLED, .group = 1, .index = left.before});
+        converges(&left);
+    }
+    (void) state;
+}
+
+/* A crash at every point: what it starts from is the old or the new, and it is never refused. */
+static void test_install_crashes(void **state)
+{
+    (void) state;
+    for (int point = 0; point < 12; point++) {
+        struct left_behind left = leave_behind(point < 6 ? 0 : 30);
+        struct bed_node *slow = left.slow;
+
+        switch (point % 6) {
+        case 0:
+            break;
+        case 1: /* the state is not durable */
+            (void) bed_event(
+                slow, (struct sb_event){.kind = SB_EVENT_RECEIVED, .group = 1, .index = applied_by(left.leader)});
+            break;
+        case 2:
+            receive(&left);
+            break;
+        case 3:
+            receive(&left);
+            bed_copy_store(left.leader, slow);
+            break;
+        case 4:
+            receive(&left);
+            bed_copy_store(left.leader, slow);
+            installed(&left);
+            break;
+        case 5: /* entries that follow it are applied, and some are durable */
+            receive(&left);
+            bed_copy_store(left.leader, slow);
+            installed(&left);
+            (void) bed_put(left.leader, 4, 44);
+            (void) bed_put(left.leader, 4, 45);
+            bed_elapse(left.bed, 2 * BED_HEARTBEAT_MS);
+            assert_int_equal(bed_value(slow, left.bed->storage, 4), 45);
+            break;
+        }
+        restart(&left);
+        if (point % 6 < 3)
+            assert_true(applied_by(slow) == left.before);
+        else
+            assert_true(applied_by(slow) >= left.before + 5);
+        restart(&left); /* before it has said anything */
+        converges(&left);
+    }
+}
+
+/* The same store without the state that says so is a store whose log was lost. */
+static void test_copied_without_install(void **state)
+{
+    struct left_behind left = leave_behind(0);
+
+    (void) state;
+    bed_copy_store(left.leader, left.slow);
+    bed_crash(left.slow);
+    assert_int_equal(bed_open(left.slow, 1), WIRE_E_CORRUPT);
+    assert_non_null(strstr(left.slow->fault.text, "but the items store has applied entry"));
+    bed_free(left.bed);
+    /* Nor is it allowed for ever after an install. */
+    left = leave_behind(0);
+    receive(&left);
+    bed_copy_store(left.leader, left.slow);
+    installed(&left);
+    for (int64_t key = 1; key < 6; key++)
+        (void) bed_put(left.leader, key, 11 * key);
+    bed_elapse(left.bed, 3 * BED_HEARTBEAT_MS);
+    bed_flush(left.slow, 1);
+    bed_crash(left.slow);
+    bed_log_clear(&left.slow->logs[1]);
+    assert_int_equal(bed_open(left.slow, 1), WIRE_E_CORRUPT);
+    bed_free(left.bed);
+}
+
+/* Another checkpoint than the one that was announced must not stay unseen. */
+static void test_another_checkpoint(void **state)
+{
+    struct left_behind left = leave_behind(0);
+
+    (void) state;
+    receive(&left);
+    (void) bed_put(left.leader, 1, 12);
+    bed_run(left.bed);
+    bed_copy_store(left.leader, left.slow);
+    left.bed->may_fail = true;
+    assert_int_equal(
+        bed_event(left.slow,
+                  (struct sb_event){.kind = SB_EVENT_INSTALLED, .group = 1, .index = applied_by(left.leader)}),
+        WIRE_E_CORRUPT);
+    assert_non_null(strstr(left.slow->fault.text, "was received"));
+    bed_free(left.bed);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_install),
+        cmocka_unit_test(test_longer_log),
+        cmocka_unit_test(test_install_fails),
+        cmocka_unit_test(test_install_crashes),
+        cmocka_unit_test(test_copied_without_install),
+        cmocka_unit_test(test_another_checkpoint),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
