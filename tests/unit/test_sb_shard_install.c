@@ -305,6 +305,159 @@ static void test_another_checkpoint(void **state)
     bed_free(left.bed);
 }
 
+/* ---- memory that ends ---- */
+
+static bool is_broken(struct bed *bed)
+{
+    for (size_t i = 0; i < bed->node_count; i++) {
+        if (bed->nodes[i].status != WIRE_OK)
+            return true;
+    }
+    return false;
+}
+
+static struct bed_node *find_leader(struct bed *bed)
+{
+    for (int i = 0; i < 200 && !is_broken(bed); i++) {
+        for (size_t n = 0; n < bed->node_count; n++) {
+            if (bed->nodes[n].up && !is_broken(bed) && bed_status(&bed->nodes[n], 1).leads)
+                return &bed->nodes[n];
+        }
+        bed_elapse(bed, 20);
+    }
+    return NULL;
+}
+
+/* Two groups of one: writes, one that fetches, a cut, a start. */
+static void all_of_one(struct bed *bed)
+{
+    struct bed_node *node = &bed->nodes[0];
+    struct sim_store_options blocks = {.would_block_per_mille = 1000};
+    struct sim_store_options open = {0};
+
+    if (bed_open(node, 2) != WIRE_OK || bed_idle(node) != WIRE_OK)
+        return;
+    bed->storage = bed_new_storage(node, 1, "relation");
+    (void) bed_new_storage(node, 2, "another"); /* relations are mapped by one group */
+    (void) bed_put(node, 1, 10);
+    bed_run(bed);
+    if (is_broken(bed))
+        return;
+    sim_store_tune(&node->store, &blocks);
+    (void) bed_request_to(node, 1,
+                          bed_write_request(bed->storage, WIRE_WRITE_UPDATE, 2, sim_update(20),
+                                            sim_condition(WIRE_CONDITION_NOT_EXISTS)));
+    sim_store_tune(&node->store, &open);
+    (void) bed_request_to(node, 7, bed_write_request(bed->storage, WIRE_WRITE_PUT, 1, sim_item(1, 0), none));
+    bed_run(bed);
+    if (is_broken(bed))
+        return;
+    bed_flush(node, 1);
+    (void) bed_put(node, 3, 30);
+    bed_run(bed);
+    if (is_broken(bed))
+        return;
+    bed_crash(node);
+    if (bed_open(node, 2) == WIRE_OK)
+        bed_run(bed);
+}
+
+/* Three members: an election, writes that are split, one left behind, a checkpoint, a leadership handed over. */
+static void all_of_three(struct bed *bed)
+{
+    struct bed_node *leader;
+    struct bed_node *slow;
+
+    for (size_t i = 0; i < 3; i++) {
+        if (bed_open(&bed->nodes[i], 1) != WIRE_OK)
+            return;
+    }
+    leader = find_leader(bed);
+    if (!leader)
+        return;
+    bed->storage = bed_new_storage(leader, 1, "relation");
+    slow = bed_node(bed, leader->id % 3 + 1);
+    slow->up = false;
+    for (int64_t key = 1; key < 6; key++)
+        (void) bed_put_padded(leader, key, 10 * key, key < 4 ? 0 : 300 * 1024);
+    bed_elapse(bed, 2 * BED_HEARTBEAT_MS);
+    slow->up = true;
+    for (size_t i = 0; i < 3 && !is_broken(bed); i++) {
+        if (&bed->nodes[i] != slow)
+            bed_flush(&bed->nodes[i], 1);
+    }
+    for (int i = 0; i < 100 && !is_broken(bed) && slow->install_count == 0; i++)
+        bed_elapse(bed, 20);
+    if (!is_broken(bed)) {
+        assert_int_equal(slow->install_count, 1);
+        (void) bed_event(slow, (struct sb_event){.kind = SB_EVENT_RECEIVED, .group = 1, .index = applied_by(leader)});
+        bed_run(bed);
+    }
+    if (!is_broken(bed)) {
+        bed_copy_store(leader, slow);
+        (void) bed_event(slow, (struct sb_event){.kind = SB_EVENT_INSTALLED, .group = 1, .index = applied_by(leader)});
+    }
+    (void) bed_event(leader, (struct sb_event){.kind = SB_EVENT_RESIGN});
+    (void) bed_put(leader, 7, 70);
+    bed_elapse(bed, 3 * BED_HEARTBEAT_MS);
+}
+
+/* All start again. What was answered is there. */
+static void recovers(struct bed *bed, uint64_t groups)
+{
+    struct bed_node *leader;
+
+    for (size_t i = 0; i < bed->node_count; i++) {
+        struct bed_node *node = &bed->nodes[i];
+
+        assert_true(node->status == WIRE_OK || node->status == WIRE_E_NOMEM);
+        bed_crash(node);
+        assert_int_equal(bed_open(node, groups), WIRE_OK);
+    }
+    bed->may_fail = false;
+    leader = find_leader(bed);
+    assert_non_null(leader);
+    for (uint64_t token = 1; token <= bed->token; token++) {
+        int64_t key = (int64_t) token - (groups == 2 ? 2 : 1);
+
+        if (key > 0 && key < 4 && bed_result(bed, token) == WIRE_OK)
+            assert_int_equal(bed_value(leader, bed->storage, key), 10 * key);
+    }
+}
+
+/* The core of the consensus has some memory in reserve: many in a row that do no harm are the end. */
+static void fails_everywhere(size_t nodes, void (*all)(struct bed *bed), uint64_t groups, uint64_t density)
+{
+    uint64_t harmless = 0;
+    uint64_t failures = 0;
+
+    for (uint64_t n = 1; harmless < 50; n += 1 + n / density) {
+        struct bed *bed = bed_new(nodes);
+
+        bed->may_fail = true;
+        sb_memory_fail_at(n);
+        all(bed);
+        sb_memory_fail_at(0);
+        harmless = is_broken(bed) ? 0 : harmless + 1;
+        failures += is_broken(bed);
+        recovers(bed, groups);
+        bed_free(bed);
+    }
+    assert_true(failures > 100);
+}
+
+static void test_memory_of_one(void **state)
+{
+    (void) state;
+    fails_everywhere(1, all_of_one, 2, UINT64_MAX);
+}
+
+static void test_memory_of_three(void **state)
+{
+    (void) state;
+    fails_everywhere(3, all_of_three, 1, 150);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -314,6 +467,8 @@ int main(void)
         cmocka_unit_test(test_install_crashes),
         cmocka_unit_test(test_copied_without_install),
         cmocka_unit_test(test_another_checkpoint),
+        cmocka_unit_test(test_memory_of_one),
+        cmocka_unit_test(test_memory_of_three),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
