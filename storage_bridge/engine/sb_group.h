@@ -21,8 +21,8 @@ struct sb_group {
     struct sb_shard *shard;
     struct rg_group *member;
     struct sb_partition *partition;
-    uint64_t durable_index;     /* entries up to it are in the log, as they are in flight or applied */
-    uint64_t replaced_record;   /* records up to this one, of entries from replaced_index on, were replaced */
+    uint64_t durable_index;   /* entries up to it are in the log, as they are in flight or applied */
+    uint64_t replaced_record; /* records up to this one, of entries from replaced_index on, were replaced */
     uint64_t replaced_index;
     uint64_t state_record;      /* number of the newest state that was handed out */
     struct sb_outbound *outbox; /* in order: nothing overtakes */

@@ -260,6 +260,68 @@ static void test_install_crashes(void **state)
     }
 }
 
+/* A second checkpoint is on its way before anything follows the first one: the log is void all the same. */
+static void test_second_checkpoint(void **state)
+{
+    struct left_behind left = leave_behind(30);
+    uint64_t first;
+
+    (void) state;
+    receive(&left);
+    bed_copy_store(left.leader, left.slow);
+    installed(&left);
+    first = left.before = applied_by(left.slow);
+    left.slow->up = false;
+    for (int64_t key = 1; key < 6; key++)
+        (void) bed_put(left.leader, key, 10 * key);
+    bed_elapse(left.bed, 2 * BED_HEARTBEAT_MS);
+    for (size_t i = 0; i < 3; i++) {
+        if (&left.bed->nodes[i] != left.slow)
+            bed_flush(&left.bed->nodes[i], 1);
+    }
+    left.slow->up = true;
+    await_install(&left);
+    receive(&left);
+    restart(&left);
+    assert_true(bed_status(left.slow, 1).applied.index == first);
+    assert_true(bed_status(left.slow, 1).last_index == first);
+    assert_true(bed_last(&left.slow->logs[1]) > first);
+    converges(&left);
+}
+
+/* An older state that becomes durable is not the one that the checkpoint waits for. */
+static void test_state_before(void **state)
+{
+    struct left_behind left = leave_behind(0);
+    struct bed_node *slow = left.slow;
+    uint8_t bytes[WIRE_PEER_HEADER_SIZE];
+    struct wire_writer w = wire_writer_of(bytes, sizeof(bytes));
+    struct wire_peer_message message = {.kind = WIRE_PEER_VOTE,
+                                        .group = 1,
+                                        .from = left.leader->id,
+                                        .to = slow->id,
+                                        .term = bed_status(slow, 1).term + 5,
+                                        .flags = WIRE_PEER_DISRUPT,
+                                        .index = 1,
+                                        .index_term = 1};
+    struct wire_peer_builder builder;
+
+    (void) state;
+    wire_peer_begin(&builder, &w, &message);
+    assert_int_equal(wire_peer_end(&builder), WIRE_OK);
+    (void) bed_event(
+        slow, (struct sb_event){.kind = SB_EVENT_MESSAGE, .token = left.leader->id, .bytes = {bytes, sizeof(bytes)}});
+    assert_int_equal(slow->record_count, 1);
+    (void) bed_event(slow, (struct sb_event){.kind = SB_EVENT_RECEIVED, .group = 1, .index = applied_by(left.leader)});
+    assert_int_equal(slow->record_count, 2);
+    bed_sync_some(slow, 1);
+    assert_int_equal(slow->install_count, 0);
+    bed_sync_some(slow, 1);
+    assert_int_equal(slow->install_count, 1);
+    assert_true(slow->installs[0].go);
+    bed_free(left.bed);
+}
+
 /* The same store without the state that says so is a store whose log was lost. */
 static void test_copied_without_install(void **state)
 {
@@ -465,6 +527,8 @@ int main(void)
         cmocka_unit_test(test_longer_log),
         cmocka_unit_test(test_install_fails),
         cmocka_unit_test(test_install_crashes),
+        cmocka_unit_test(test_second_checkpoint),
+        cmocka_unit_test(test_state_before),
         cmocka_unit_test(test_copied_without_install),
         cmocka_unit_test(test_another_checkpoint),
         cmocka_unit_test(test_memory_of_one),
