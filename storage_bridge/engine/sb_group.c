@@ -338,6 +338,8 @@ static int follow_role(struct sb_group *group)
     bool leads = sb_partition_leads(group->partition);
     bool leader = rg_role(group->member) == RG_LEADER;
     uint64_t applied = sb_partition_applied(group->partition)->index;
+    struct wire_span bytes;
+    uint64_t term;
     int status = WIRE_OK;
 
     if (group->handing_over)
@@ -359,7 +361,9 @@ static int follow_role(struct sb_group *group)
         sb_group_activate(group);
         return sb_partition_lead(group->partition, rg_term(group->member));
     }
-    if (leads && group->resigning && !group->handing_over) {
+    /* What was drafted in this step the member does not know yet. */
+    if (leads && group->resigning && !group->handing_over &&
+        sb_partition_flight(group->partition, applied + 1, &bytes, &term) != WIRE_OK) {
         sb_group_activate(group);
         return hand_over(group);
     }

@@ -257,11 +257,13 @@ static void test_resign(void **state)
     struct bed_node *old = bed_leader(bed);
     struct bed_node *leader;
     uint64_t term = bed_status(old, 1).term;
-    uint64_t flight = bed_put(old, 1, 1);
+    uint64_t flight = ++bed->token;
+    struct sb_event events[2] = {{.kind = SB_EVENT_REQUEST, .group = 1, .token = flight}, {.kind = SB_EVENT_RESIGN}};
     uint64_t waits, later;
 
     (void) state;
-    (void) bed_event(old, (struct sb_event){.kind = SB_EVENT_RESIGN});
+    events[0].bytes = bed_copy(bed_write_request(bed->storage, WIRE_WRITE_PUT, 1, sim_item(1, 0), none));
+    (void) bed_step(old, events, 2); /* not even logged */
     waits = bed_put(old, 1, 2);
     assert_int_equal(bed_result(bed, flight), -1);
     bed_sync(old);
