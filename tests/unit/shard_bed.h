@@ -166,9 +166,10 @@ static inline int bed_read_log(void *context, uint64_t group, uint64_t index, ui
 
 /* ---- life ---- */
 
-static inline struct sb_now bed_now(const struct bed *bed)
+/* Wall clocks differ. */
+static inline struct sb_now bed_now(const struct bed_node *node)
 {
-    return (struct sb_now){.wall_ms = bed->now_ms, .boot_ms = bed->now_ms};
+    return (struct sb_now){.wall_ms = node->bed->now_ms + 3000 * node->id, .boot_ms = node->bed->now_ms};
 }
 
 static inline int bed_digest(struct bed_node *node, uint64_t group, struct sb_digest *digest)
@@ -190,7 +191,7 @@ static inline int bed_open_group(struct bed_node *node, uint64_t group)
     if (status == WIRE_OK)
         status = bed_digest(node, group, &digest);
     if (status == WIRE_OK)
-        status = sb_shard_add(node->shard, bed_now(node->bed), group, (struct wire_span){log->state, log->state_size},
+        status = sb_shard_add(node->shard, bed_now(node), group, (struct wire_span){log->state, log->state_size},
                               &digest, &node->bed->members, node->transactions[group], &node->fault);
     sb_digest_close(&digest);
     node->status = status;
@@ -342,7 +343,7 @@ static inline int bed_step(struct bed_node *node, const struct sb_event *events,
 
     if (!node->up || node->status != WIRE_OK)
         return node->status;
-    node->status = sb_shard_step(node->shard, bed_now(node->bed), events, count, &step, &node->fault);
+    node->status = sb_shard_step(node->shard, bed_now(node), events, count, &step, &node->fault);
     if (node->status == WIRE_OK)
         bed_take(node, &step);
     else if (!node->bed->may_fail)

@@ -422,6 +422,55 @@ static void test_entry_comes_back(void **state)
     bed_free(bed);
 }
 
+/* The log had an entry, and has another one in its place only when that is durable: it is not applied before. */
+static void test_durable_entry_replaced(void **state)
+{
+    struct bed *bed = bed_of_node();
+    struct bed_node *node = &bed->nodes[0];
+
+    (void) state;
+    append_first(node, 2, 5, 1, (struct draft[]){{5, 1000}, {5, 1001}}, 2);
+    bed_sync(node);
+    assert_int_equal(bed_status(node, 1).durable_index, 3);
+    append_first(node, 3, 6, 3, (struct draft[]){{6, 1002}, {6, 1003}}, 2);
+    assert_int_equal(bed_status(node, 1).durable_index, 1);
+    assert_int_equal(bed_status(node, 1).applied.index, 1);
+    bed_sync_some(node, 2); /* a state and the first of them */
+    assert_int_equal(bed_status(node, 1).durable_index, 2);
+    bed_sync(node);
+    assert_int_equal(bed_status(node, 1).applied.index, 3);
+    bed_free(bed);
+}
+
+/* A request, and in the same step the news that another leads and has an entry in its place. */
+static void test_deposed_in_a_step(void **state)
+{
+    struct bed *bed = bed_of_three(0);
+    struct bed_node *old = bed_leader(bed);
+    struct sb_group_status before = bed_status(old, 1);
+    struct wire_peer_message message = {.group = 1,
+                                        .from = follower_of(old)->id,
+                                        .to = old->id,
+                                        .term = before.term + 1,
+                                        .index = before.last_index,
+                                        .index_term = before.term,
+                                        .commit = before.commit_index};
+    struct draft barrier = {before.term + 1, before.applied.version + (UINT64_C(1) << 30)};
+    struct sb_event events[2] = {{.kind = SB_EVENT_REQUEST, .group = 1, .token = ++bed->token},
+                                 {.kind = SB_EVENT_MESSAGE, .token = message.from}};
+
+    (void) state;
+    events[0].bytes = bed_copy(bed_write_request(bed->storage, WIRE_WRITE_PUT, 1, sim_item(1, 0), none));
+    events[1].bytes = make_append(message, &barrier, 1);
+    (void) bed_step(old, events, 2);
+    assert_true(bed_result(bed, bed->token) == WIRE_E_UNKNOWN_OUTCOME);
+    assert_int_equal(bed_hint(bed, bed->token), message.from);
+    assert_int_equal(old->record_count, 2); /* its state, and the other's entry alone */
+    assert_true(old->records[1].term == message.term);
+    assert_true(bed_status(old, 1).last_index == before.last_index + 1);
+    bed_free(bed);
+}
+
 static void test_hostile_messages(void **state)
 {
     struct bed *bed = bed_of_node();
@@ -541,6 +590,8 @@ int main(void)
         cmocka_unit_test(test_resign_alone),
         cmocka_unit_test(test_entry_comes_back),
         cmocka_unit_test(test_hostile_messages),
+        cmocka_unit_test(test_durable_entry_replaced),
+        cmocka_unit_test(test_deposed_in_a_step),
         cmocka_unit_test(test_cut_alone),
         cmocka_unit_test(test_cut_with_others),
     };
