@@ -414,6 +414,8 @@ static int carry_out(struct sb_group *group, const struct rg_update *update)
         status = apply_committed(group);
     if (status == WIRE_OK)
         status = tell_configuration(group);
+    if (group->held)
+        sb_group_activate(group);
     return status == WIRE_OK ? follow_role(group) : status;
 }
 
@@ -490,6 +492,17 @@ int sb_group_durable(struct sb_group *group, uint64_t index, uint64_t term, uint
     return status == WIRE_OK ? carry_out(group, &update) : stopped(group, status);
 }
 
+/* For replies that wait: do we still lead? */
+static int ask(struct sb_group *group, bool again)
+{
+    struct rg_update update = {0};
+    int status = sb_group_ask(group, again, &update);
+
+    if (status != WIRE_OK)
+        return stopped(group, status);
+    return update.message_count > 0 ? carry_out(group, &update) : sb_group_release(group); /* nobody to ask */
+}
+
 int sb_group_timeout(struct sb_group *group)
 {
     struct rg_update update = {0};
@@ -498,7 +511,8 @@ int sb_group_timeout(struct sb_group *group)
     if (status != WIRE_OK)
         return stopped(group, status);
     sb_shard_schedule(group);
-    return carry_out(group, &update);
+    status = carry_out(group, &update);
+    return status == WIRE_OK && group->held ? ask(group, true) : status;
 }
 
 int sb_group_flushed(struct sb_group *group, uint64_t index, uint64_t term)
@@ -619,6 +633,25 @@ static int submit(struct sb_group *group, const struct sb_outcome *outcome)
     return status;
 }
 
+/* Replies leave, or wait until the members are asked. */
+static int take_replies(struct sb_group *group, const struct sb_outcome *outcome)
+{
+    struct sb_shard *shard = group->shard;
+    int status = WIRE_OK;
+
+    for (size_t i = 0; i < outcome->reply_count && status == WIRE_OK; i++) {
+        if (sb_group_must_hold(group, &outcome->replies[i])) {
+            status = sb_group_hold(group, &outcome->replies[i]);
+            continue;
+        }
+        status = sb_shard_grow((void **) &shard->replies, &shard->reply_capacity, shard->reply_count,
+                               sizeof(*shard->replies));
+        if (status == WIRE_OK)
+            shard->replies[shard->reply_count++] = outcome->replies[i];
+    }
+    return status == WIRE_OK && group->held ? sb_group_release(group) : status;
+}
+
 int sb_group_finish(struct sb_group *group)
 {
     struct sb_shard *shard = group->shard;
@@ -627,19 +660,17 @@ int sb_group_finish(struct sb_group *group)
 
     shard->unsettled += outcome.more - group->more;
     group->more = outcome.more;
-    for (size_t i = 0; i < outcome.reply_count && status == WIRE_OK; i++) {
-        status = sb_shard_grow((void **) &shard->replies, &shard->reply_capacity, shard->reply_count,
-                               sizeof(*shard->replies));
-        if (status == WIRE_OK)
-            shard->replies[shard->reply_count++] = outcome.replies[i];
-    }
+    if (status == WIRE_OK)
+        status = take_replies(group, &outcome);
     for (size_t i = 0; i < outcome.fetch_count && status == WIRE_OK; i++) {
         status = sb_shard_grow((void **) &shard->fetches, &shard->fetch_capacity, shard->fetch_count,
                                sizeof(*shard->fetches));
         if (status == WIRE_OK)
             shard->fetches[shard->fetch_count++] = outcome.fetches[i];
     }
-    return status == WIRE_OK && outcome.entry_count > 0 ? submit(group, &outcome) : status;
+    if (status == WIRE_OK && outcome.entry_count > 0)
+        status = submit(group, &outcome);
+    return status == WIRE_OK && group->held ? ask(group, false) : status;
 }
 
 void sb_group_close(struct sb_group *group)
@@ -648,6 +679,7 @@ void sb_group_close(struct sb_group *group)
         return;
     sb_partition_close(group->partition);
     rg_close(group->member);
+    sb_group_drop_held(group);
     while (group->outbox) {
         struct sb_outbound *gone = group->outbox;
 

@@ -27,6 +27,8 @@ struct sb_group {
     uint64_t state_record;      /* number of the newest state that was handed out */
     struct sb_outbound *outbox; /* in order: nothing overtakes */
     struct sb_outbound **outbox_end;
+    struct sb_held *held; /* replies that wait until it is sure who leads, in order */
+    struct sb_held **held_end;
     struct sb_group *next_active; /* in this step */
     struct sb_group *next_outgoing;
     bool active;
@@ -138,6 +140,18 @@ int sb_group_settled(struct sb_group *group);
 /* What its partition has made in this step is logged and sent. */
 int sb_group_finish(struct sb_group *group);
 void sb_group_close(struct sb_group *group);
+
+/* ---- sb_confirm.c; errors break the shard ---- */
+
+/* Must the reply wait? Then it is copied. */
+bool sb_group_must_hold(const struct sb_group *group, const struct sb_reply *reply);
+int sb_group_hold(struct sb_group *group, const struct sb_reply *reply);
+/* What need not wait any more becomes replies of the step. */
+int sb_group_release(struct sb_group *group);
+/* Ask the members whether we still lead, if any reply waits that was not asked for, or any at all (`again`): *update is
+ * to be carried out, empty if there was nothing to ask. */
+int sb_group_ask(struct sb_group *group, bool again, struct rg_update *update);
+void sb_group_drop_held(struct sb_group *group);
 
 /* ---- sb_digest.c ---- */
 

@@ -189,6 +189,9 @@ int sb_partition_reply(struct sb_partition *partition, uint64_t token, enum wire
     bytes.size = w.size;
     if (depends <= partition->applied.index) {
         result = send_reply(partition, token, operation, &bytes);
+        if (result == WIRE_OK)
+            partition->replies[partition->reply_count - 1].believed =
+                partition->leads && (operation == WIRE_WRITE || operation == WIRE_DECIDE);
         sb_buffer_close(&bytes);
         return result;
     }

@@ -86,6 +86,7 @@ struct sb_event {
 struct sb_reply {
     uint64_t token;
     enum wire_operation operation;
+    bool believed; /* tells of what is applied here, and no entry stands behind it: true if the replica still leads */
     struct wire_span bytes;
 };
 

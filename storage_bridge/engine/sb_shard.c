@@ -388,6 +388,7 @@ int sb_shard_add(struct sb_shard *shard, struct sb_now now, uint64_t id, struct 
     shard->fault = fault;
     *group = (struct sb_group){.id = id, .shard = shard};
     group->outbox_end = &group->outbox;
+    group->held_end = &group->held;
     status = sb_partition_open(&options, &group->partition, fault);
     if (status == WIRE_OK)
         status = enlist(shard, group);

@@ -13,6 +13,8 @@
  * the core counts nothing else. So a leader's entries may reach its followers before its own disk has them.
  * - Entries are applied when they are committed and durable here: the items store never knows more than the log.
  * - A leader evaluates requests when it has applied an entry of its own term. Nobody else does.
+ * - A reply that no entry stands behind (a refused condition, a granted lock) leaves under the lease, or when a majority
+ * has said meanwhile that the replica still leads: who was deposed and does not know it must not tell what it believes.
  * - A replica whose log begins behind what its leader still has gets a checkpoint (sb_checkpoint.h) instead: what it
  * has stays until the checkpoint is whole, then is replaced in one step of the store. Its group says in its state,
  * before that, that the log is void if the store is found to be that checkpoint, and takes it back with the first entry

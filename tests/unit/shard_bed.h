@@ -84,6 +84,7 @@ struct bed {
     struct wire_configuration members;
     uint64_t trailing_entries;
     uint64_t max_in_flight_bytes;
+    uint32_t lease_ms; /* 0: none */
     uint64_t now_ms;
     uint64_t token;
     uint64_t storage;
@@ -205,6 +206,7 @@ static inline int bed_open(struct bed_node *node, uint64_t groups)
                                        .seed = 7 * (uint32_t) node->id,
                                        .election_timeout_ms = BED_ELECTION_MS,
                                        .heartbeat_ms = BED_HEARTBEAT_MS,
+                                       .lease_ms = bed->lease_ms,
                                        .install_timeout_ms = BED_INSTALL_MS,
                                        .trailing_entries = bed->trailing_entries,
                                        .store = &node->store,
