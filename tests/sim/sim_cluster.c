@@ -22,7 +22,7 @@
 #define PLANT_SEEDS 500
 
 /* Each was a fault of the shard once. */
-static const uint64_t regressions[] = {111};
+static const uint64_t regressions[] = {111, 510};
 
 void sim_cluster_fail(struct sim_cluster *cluster, const char *format, ...)
 {
@@ -247,17 +247,15 @@ static void describe_unrest(struct sim_cluster *cluster)
     for (size_t i = 0; i < NODES; i++) {
         const struct sim_node *node = &cluster->nodes[i];
 
-        at += (size_t) snprintf(text + at, sizeof(text) - at,
-                                "; node %zu %s term %llu of %llu applied %llu commit %llu last %llu, %llu locks, %llu "
-                                "parked, %llu transactions",
-                                i + 1, node->up ? node->status.leads ? "leads" : "follows" : "down",
-                                (unsigned long long) node->status.term, (unsigned long long) node->status.leader,
-                                (unsigned long long) node->status.applied.index,
-                                (unsigned long long) node->status.commit_index,
-                                (unsigned long long) node->status.last_index,
-                                (unsigned long long) node->status.partition.locks,
-                                (unsigned long long) node->status.partition.parked,
-                                (unsigned long long) node->status.partition.transactions);
+        at += (size_t) snprintf(
+            text + at, sizeof(text) - at,
+            "; node %zu %s term %llu of %llu applied %llu commit %llu last %llu, %llu locks, %llu "
+            "parked, %llu transactions",
+            i + 1, node->up ? node->status.leads ? "leads" : "follows" : "down", (unsigned long long) node->status.term,
+            (unsigned long long) node->status.leader, (unsigned long long) node->status.applied.index,
+            (unsigned long long) node->status.commit_index, (unsigned long long) node->status.last_index,
+            (unsigned long long) node->status.partition.locks, (unsigned long long) node->status.partition.parked,
+            (unsigned long long) node->status.partition.transactions);
         if (at >= sizeof(text))
             break;
     }
@@ -355,9 +353,10 @@ static bool run_seed(uint64_t seed, enum sim_plant plant, bool loud)
         total_entries += sim_model_last(cluster.model);
     }
     if (getenv("SIM_CLUSTER_STATISTICS"))
-        fprintf(stderr, "seed %llu plant %d: %zu writes, %llu strong reads, %llu steps: %s\n", (unsigned long long) seed,
-                (int) plant, cluster.op_count, (unsigned long long) cluster.counts[MISFORTUNE_STRONG_READ],
-                (unsigned long long) cluster.steps, cluster.failed ? cluster.reason : "passed");
+        fprintf(stderr, "seed %llu plant %d: %zu writes, %llu strong reads, %llu steps: %s\n",
+                (unsigned long long) seed, (int) plant, cluster.op_count,
+                (unsigned long long) cluster.counts[MISFORTUNE_STRONG_READ], (unsigned long long) cluster.steps,
+                cluster.failed ? cluster.reason : "passed");
     if (cluster.failed && loud)
         fprintf(stderr, "sim_cluster: seed %llu failed %s\n", (unsigned long long) seed, cluster.reason);
     return !cluster.failed;

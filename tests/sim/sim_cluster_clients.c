@@ -16,10 +16,8 @@ static uint64_t owner_of(const struct sim_cluster *cluster, const struct sim_cli
 struct wire_request sim_client_header(const struct sim_cluster *cluster, const struct sim_client *client,
                                       enum wire_operation operation)
 {
-    return (struct wire_request){.operation = operation,
-                                 .subtransaction = 1,
-                                 .owner = owner_of(cluster, client),
-                                 .storage_id = STORAGE};
+    return (struct wire_request){
+        .operation = operation, .subtransaction = 1, .owner = owner_of(cluster, client), .storage_id = STORAGE};
 }
 
 /* Two clients never wait for long, and find a new leader while the old one still believes in itself; two read most of
@@ -262,10 +260,9 @@ void sim_clients_recover(struct sim_cluster *cluster)
             continue;
         build_decision(cluster, decider);
         cluster->counts[MISFORTUNE_RECOVERED]++;
-        sim_node_tell(node, (struct sb_event){.kind = SB_EVENT_REQUEST,
-                                              .group = WIRE_GROUP_LOCAL,
-                                              .token = UINT64_MAX,
-                                              .bytes = sim_end()});
+        sim_node_tell(
+            node, (struct sb_event){
+                      .kind = SB_EVENT_REQUEST, .group = WIRE_GROUP_LOCAL, .token = UINT64_MAX, .bytes = sim_end()});
     }
 }
 
@@ -276,8 +273,7 @@ static void choose_leader(struct sim_cluster *cluster, struct sim_client *client
 {
     size_t at = sim_below(cluster, NODES);
 
-    if ((sim_one_in(cluster, 3) && cluster->nodes[at].up && cluster->nodes[at].status.leads) ||
-        sim_one_in(cluster, 30))
+    if ((sim_one_in(cluster, 3) && cluster->nodes[at].up && cluster->nodes[at].status.leads) || sim_one_in(cluster, 30))
         client->believed = at;
 }
 

@@ -52,8 +52,8 @@ static void crash_all(struct sim_cluster *cluster)
 static void partition(struct sim_cluster *cluster)
 {
     struct sim_node *node = any_node(cluster);
-    uint64_t until = cluster->now_us + (sim_one_in(cluster, 2) ? sim_between(cluster, 1200000, 4000000)
-                                                               : some_time_us(cluster));
+    uint64_t until =
+        cluster->now_us + (sim_one_in(cluster, 2) ? sim_between(cluster, 1200000, 4000000) : some_time_us(cluster));
     bool drops = sim_one_in(cluster, 2);
 
     cluster->counts[MISFORTUNE_PARTITIONED]++;

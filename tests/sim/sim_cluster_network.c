@@ -30,8 +30,7 @@ static void check_durable(const struct sim_node *node, const struct wire_peer_me
          sim_journal_vote(journal) != message->to) ||
         (message->kind == WIRE_PEER_VOTE && sim_journal_vote(journal) != node->id))
         sim_cluster_fail(node->cluster, "a vote of node %llu is not durable", (unsigned long long) node->id);
-    if (message->kind == WIRE_PEER_APPEND_RESULT && message->commit == 0 &&
-        message->index > sim_journal_last(journal))
+    if (message->kind == WIRE_PEER_APPEND_RESULT && message->commit == 0 && message->index > sim_journal_last(journal))
         sim_cluster_fail(node->cluster, "node %llu claims entry %llu, durable is %llu", (unsigned long long) node->id,
                          (unsigned long long) message->index, (unsigned long long) sim_journal_last(journal));
 }
@@ -100,9 +99,9 @@ void sim_network_deliver(struct sim_cluster *cluster, size_t from, size_t to)
     link->count--;
     memmove(link->packets, link->packets + 1, link->count * sizeof(*link->packets));
     if (cluster->nodes[to].up)
-        sim_node_tell(&cluster->nodes[to], (struct sb_event){.kind = SB_EVENT_MESSAGE,
-                                                             .token = from + 1,
-                                                             .bytes = {packet.bytes, packet.size}});
+        sim_node_tell(
+            &cluster->nodes[to],
+            (struct sb_event){.kind = SB_EVENT_MESSAGE, .token = from + 1, .bytes = {packet.bytes, packet.size}});
     else
         cluster->counts[MISFORTUNE_LOST]++;
     free(packet.bytes);

@@ -28,9 +28,8 @@ uint64_t sim_node_boot_ms(const struct sim_node *node)
 
 static struct sb_now now_of(const struct sim_node *node)
 {
-    return (struct sb_now){
-        .wall_ms = (uint64_t) ((int64_t) (WALL_MS + node->cluster->now_us / 1000) + node->skew_ms),
-        .boot_ms = sim_node_boot_ms(node)};
+    return (struct sb_now){.wall_ms = (uint64_t) ((int64_t) (WALL_MS + node->cluster->now_us / 1000) + node->skew_ms),
+                           .boot_ms = sim_node_boot_ms(node)};
 }
 
 static void wake(struct sim_node *node, uint64_t in_us)
@@ -339,8 +338,7 @@ static void forge_results(struct sim_node *node)
 
         wire_peer_begin(&builder, &w, &message);
         if (from != node->id && wire_peer_end(&builder) == WIRE_OK)
-            sim_node_tell(node,
-                          (struct sb_event){.kind = SB_EVENT_MESSAGE, .token = from, .bytes = {bytes, w.size}});
+            sim_node_tell(node, (struct sb_event){.kind = SB_EVENT_MESSAGE, .token = from, .bytes = {bytes, w.size}});
     }
 }
 
@@ -408,8 +406,8 @@ static void take_fetches(struct sim_node *node, const struct sb_step *step)
     for (size_t i = 0; i < step->fetch_count; i++) {
         uint64_t lasts = sim_one_in(cluster, 20) ? 2000000 : 20000;
 
-        node->fetching = sim_grown(node->fetching, &node->fetching_capacity, node->fetching_count + 1,
-                                   sizeof(*node->fetching));
+        node->fetching =
+            sim_grown(node->fetching, &node->fetching_capacity, node->fetching_count + 1, sizeof(*node->fetching));
         node->fetching[node->fetching_count++] =
             (struct sim_fetching){step->fetches[i].token, cluster->now_us + 100 + sim_below(cluster, lasts)};
     }
@@ -534,8 +532,7 @@ void sim_node_flush(struct sim_node *node)
     }
     record = sim_journal_find(&node->journal, index);
     if (record)
-        sim_node_tell(node, (struct sb_event){.kind = SB_EVENT_FLUSHED,
-                                              .group = WIRE_GROUP_LOCAL,
-                                              .index = index,
-                                              .token = record->term});
+        sim_node_tell(node,
+                      (struct sb_event){
+                          .kind = SB_EVENT_FLUSHED, .group = WIRE_GROUP_LOCAL, .index = index, .token = record->term});
 }

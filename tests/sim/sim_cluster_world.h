@@ -108,7 +108,7 @@ struct sim_node {
     struct sim_cluster *cluster;
     uint64_t id;
     bool up;
-    bool stopping;       /* asked to resign; stops when it has, or by stop_us */
+    bool stopping; /* asked to resign; stops when it has, or by stop_us */
     uint64_t stop_us;
     uint64_t restart_us; /* while it is down */
     uint64_t resume_us;  /* does nothing before */
@@ -142,7 +142,7 @@ struct sim_node {
     bool gives_up; /* images that no snapshot here needs */
     _Atomic uint64_t applied_version;
     _Atomic uint64_t readable_version;
-    uint64_t given_up; /* reads below it are not answered */
+    uint64_t given_up;       /* reads below it are not answered */
     uint64_t held[HELD_MAX]; /* snapshots that somebody reads at now and then, 0: none */
 };
 
@@ -169,8 +169,8 @@ struct sim_link {
 
 /* What became of a write, as its client knows it. */
 enum sim_fate {
-    OPEN, /* being prepared, or under way */
-    DONE, /* acknowledged at `version` */
+    OPEN,  /* being prepared, or under way */
+    DONE,  /* acknowledged at `version` */
     NEVER, /* refused or aborted */
     MAYBE  /* nobody knows */
 };
@@ -195,20 +195,20 @@ struct sim_op {
 enum sim_stage { IDLE, WRITING, LOCKING, SPILLING, COMMITTING, ABORTING, DECIDING, READING };
 
 struct sim_client {
-    uint64_t next_us;    /* acts then, or gives up waiting */
+    uint64_t next_us; /* acts then, or gives up waiting */
     enum sim_stage stage;
-    bool waiting;        /* for the reply to `token` */
-    size_t believed;     /* who leads */
-    size_t asked;        /* the node whose reply it waits for */
+    bool waiting;    /* for the reply to `token` */
+    size_t believed; /* who leads */
+    size_t asked;    /* the node whose reply it waits for */
     uint64_t token;
-    uint64_t floor;      /* acknowledged when it asked */
-    uint8_t *request;    /* on its way until arrival_us, NEVER_US: none is */
+    uint64_t floor;   /* acknowledged when it asked */
+    uint8_t *request; /* on its way until arrival_us, NEVER_US: none is */
     size_t request_size;
     uint64_t arrival_us;
-    uint8_t *reply;      /* dito */
+    uint8_t *reply; /* dito */
     size_t reply_size;
     uint64_t reply_us;
-    int lost;            /* the reply is WIRE_E_DOWN (nothing was done), or WIRE_E_UNKNOWN_OUTCOME */
+    int lost; /* the reply is WIRE_E_DOWN (nothing was done), or WIRE_E_UNKNOWN_OUTCOME */
     size_t op;
     struct sim_change sent[CHANGES_MAX];
     size_t sent_count;
@@ -248,11 +248,11 @@ struct sim_cluster {
     size_t op_count;
     int64_t next_serial;
     uint64_t next_token;
-    uint64_t acknowledged;           /* greatest version that anybody was told of as done, or has read at a leader */
-    uint64_t leaders[TERMS_MAX];     /* by term; 0: none seen */
-    uint64_t fault_us;               /* the next fault */
-    uint64_t recover_us;             /* the next look for prepared transactions */
-    uint64_t keep_us;                /* the next flush of a store */
+    uint64_t acknowledged;       /* greatest version that anybody was told of as done, or has read at a leader */
+    uint64_t leaders[TERMS_MAX]; /* by term; 0: none seen */
+    uint64_t fault_us;           /* the next fault */
+    uint64_t recover_us;         /* the next look for prepared transactions */
+    uint64_t keep_us;            /* the next flush of a store */
     uint64_t fault_every_us;
     uint64_t trailing;
     uint64_t steps;
