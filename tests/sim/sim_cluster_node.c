@@ -123,6 +123,10 @@ static void observe(struct sim_node *node)
     check_leader(node);
     check_applied(node);
     node->applied_version = node->readable_version = node->status.applied.version;
+    if (node->checkpoint.go && node->checkpoint.due_us == NEVER_US && !node->status.installing) {
+        node->checkpoint.go = false;
+        node->given_up = node->applied_version;
+    }
     for (size_t i = 0; i < HELD_MAX; i++) {
         if (node->held[i] < node->status.applied.horizon)
             node->held[i] = 0;
@@ -181,6 +185,7 @@ void sim_node_open(struct sim_cluster *cluster, size_t at)
 
     node->cluster = cluster;
     node->id = at + 1;
+    node->checkpoint.due_us = NEVER_US;
     node->step_us = node->sync_us = node->stop_us = node->doom_us = NEVER_US;
     node->skew_ms = (int64_t) sim_below(cluster, 4000) - 2000;
     node->boot_ms = sim_below(cluster, 1000000);
@@ -268,6 +273,7 @@ static void shut(struct sim_node *node)
     for (size_t i = 0; i < node->inbox_count; i++)
         free((void *) node->inbox[i].bytes.data);
     node->inbox_count = node->fetching_count = node->told = 0;
+    sim_install_forget(node);
     node->step_us = node->sync_us = node->doom_us = NEVER_US;
     memset(node->held, 0, sizeof(node->held));
     node->up = node->stopping = false;
@@ -301,6 +307,7 @@ void sim_node_close(struct sim_node *node)
     shut(node);
     free(node->inbox);
     free(node->fetching);
+    free(node->checkpoint.changes);
     sim_journal_close(&node->journal);
     node->store.close(node->store.self);
 }
@@ -416,7 +423,7 @@ static void take_fetches(struct sim_node *node, const struct sb_step *step)
 static void take_cuts(struct sim_node *node, const struct sb_step *step)
 {
     for (size_t i = 0; i < step->cut_count; i++) {
-        if (sim_one_in(node->cluster, 4))
+        if (step->cuts[i].index < sim_journal_last(&node->journal) && sim_one_in(node->cluster, 4))
             continue; /* not now: the log may keep what is not needed */
         sim_journal_cut(&node->journal, step->cuts[i].index);
         node->cluster->counts[MISFORTUNE_LOG_CUT]++;
@@ -488,10 +495,12 @@ void sim_node_step(struct sim_node *node)
                          wire_error_name(status), cluster->error.text);
         return;
     }
+    take_cuts(node, &step);
     take_records(node, &step);
     observe(node);
-    take_cuts(node, &step);
     take_fetches(node, &step);
+    for (size_t i = 0; i < step.install_count; i++)
+        sim_install_ask(node, &step.installs[i]);
     for (size_t i = 0; i < step.message_count && !cluster->failed; i++)
         sim_network_send(node, &step.messages[i]);
     for (size_t i = 0; i < step.reply_count && !cluster->failed; i++)
@@ -512,9 +521,7 @@ void sim_node_resign(struct sim_node *node)
 void sim_node_flush(struct sim_node *node)
 {
     struct sim_cluster *cluster = node->cluster;
-    const struct sim_record *record;
     struct sb_applied applied;
-    uint64_t index = UINT64_MAX;
 
     (void) node->store.flush(node->store.self, &cluster->error);
     cluster->counts[MISFORTUNE_FLUSHED]++;
@@ -523,16 +530,9 @@ void sim_node_flush(struct sim_node *node)
                                    &cluster->error);
         cluster->counts[MISFORTUNE_COMPACTED]++;
     }
-    for (size_t i = 0; i < NODES; i++) {
-        struct sb_store *store = &cluster->nodes[i].store;
-
-        if (sb_meta_applied(store, WIRE_GROUP_LOCAL, true, &applied, &cluster->error) != WIRE_OK)
-            sim_cluster_fail(cluster, "what is durable cannot be read");
-        index = applied.index < index ? applied.index : index;
-    }
-    record = sim_journal_find(&node->journal, index);
-    if (record)
-        sim_node_tell(node,
-                      (struct sb_event){
-                          .kind = SB_EVENT_FLUSHED, .group = WIRE_GROUP_LOCAL, .index = index, .token = record->term});
+    if (sb_meta_applied(&node->store, WIRE_GROUP_LOCAL, true, &applied, &cluster->error) != WIRE_OK)
+        sim_cluster_fail(cluster, "what is durable cannot be read");
+    sim_node_tell(
+        node, (struct sb_event){
+                  .kind = SB_EVENT_FLUSHED, .group = WIRE_GROUP_LOCAL, .index = applied.index, .token = applied.term});
 }

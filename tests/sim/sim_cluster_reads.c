@@ -114,7 +114,7 @@ void sim_read_stale(struct sim_node *node)
     uint64_t snapshot = node->applied_version;
     int64_t values[KEYS];
 
-    if (!node->up || node->resume_us > cluster->now_us || snapshot == 0)
+    if (!node->up || node->resume_us > cluster->now_us || node->checkpoint.go || snapshot == 0)
         return;
     if (read_snapshot(node, snapshot, values))
         check_snapshot(cluster, node->id, snapshot, values);

@@ -3,6 +3,7 @@
  * its own; what they say to each other travels as bytes. Shared by the files of the simulated cluster:
  *
  *   sim_cluster_node.c      a node: steps its shard and carries out what a step asks for; crashes, and starts again
+ *   sim_cluster_install.c   checkpoints that nodes get from each other
  *   sim_cluster_network.c   connections between nodes, and what may be said on them
  *   sim_cluster_clients.c   what clients do; sim_cluster_replies.c: what they are told, and what must be true of it
  *   sim_cluster_reads.c     reads of leaders and followers; replicas compared
@@ -73,6 +74,8 @@ enum sim_plant {
     X(JUMPED, "wall clocks jumped")                                                                                    \
     X(DRIFTED, "boot clocks drifted")                                                                                  \
     X(LOG_CUT, "log cuts")                                                                                             \
+    X(INSTALLED, "checkpoints installed")                                                                              \
+    X(INSTALL_FAILED, "checkpoints not to be had")                                                                     \
     X(SUFFIX_REPLACED, "suffixes replaced")                                                                            \
     X(FLUSHED, "flushes")                                                                                              \
     X(COMPACTED, "compactions")                                                                                        \
@@ -104,6 +107,18 @@ struct sim_fetching {
     uint64_t due_us;
 };
 
+/* On its way to a node, or about to be installed there. */
+struct sim_checkpoint {
+    uint64_t due_us; /* NEVER_US: the shard has the word */
+    bool go;         /* it is being installed: the node answers nobody until its shard knows of it */
+    uint64_t from;
+    uint64_t wanted;
+    uint64_t index;
+    struct sb_change *changes; /* own their bytes */
+    size_t count;
+    size_t capacity;
+};
+
 struct sim_node {
     struct sim_cluster *cluster;
     uint64_t id;
@@ -122,6 +137,7 @@ struct sim_node {
     uint64_t boot_ms;    /* of the boot clock when the world began */
     int64_t drift_ppm;
     struct sim_journal journal;
+    struct sim_checkpoint checkpoint;
     size_t told; /* planted: of what waits, so much was called durable */
     struct sb_store store;
     struct sb_transactions *transactions;
@@ -303,10 +319,17 @@ void sim_node_step(struct sim_node *node);
 void sim_node_synced(struct sim_node *node);
 void sim_node_fetched(struct sim_node *node, size_t at);
 void sim_node_resign(struct sim_node *node);
-/* The newest entry that all nodes have applied durably may be cut away on this one. */
+/* Its store is flushed, and its shard told. */
 void sim_node_flush(struct sim_node *node);
 /* NULL: nobody leads. */
 struct sim_node *sim_cluster_leader(struct sim_cluster *cluster);
+
+/* ---- sim_cluster_install.c ---- */
+
+void sim_install_ask(struct sim_node *node, const struct sb_install *install);
+/* It has come, or is installed. */
+void sim_install_act(struct sim_node *node);
+void sim_install_forget(struct sim_node *node);
 
 /* ---- sim_cluster_network.c ---- */
 
