@@ -208,7 +208,7 @@ static int open_shard(struct sim_node *node, struct sb_digest *digest)
                                        .election_timeout_ms = ELECTION_MS,
                                        .heartbeat_ms = 100,
                                        .lease_ms = 900,
-                                       .install_timeout_ms = 30000,
+                                       .install_timeout_ms = 5000,
                                        .trailing_entries = cluster->trailing,
                                        .store = &node->store,
                                        .max_in_flight_bytes = sim_one_in(cluster, 3) ? 3000 : UINT64_C(16) << 20,
