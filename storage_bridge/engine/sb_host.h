@@ -58,7 +58,7 @@ struct sb_fetch_list {
 /* What the main thread wants of the shard. */
 enum sb_command_kind {
     SB_COMMAND_REQUEST = 1, /* `bytes` is a request as a backend would send it */
-    SB_COMMAND_PREPARED = 2 /* sb_shard_prepared(number), once the group leads */
+    SB_COMMAND_PREPARED = 2 /* sb_shard_prepared(number) */
 };
 
 struct sb_command {

@@ -366,19 +366,26 @@ static int refuse(struct sb_partition *partition, const struct sb_parked *parked
                               leader, none, 0);
 }
 
+/* On a full disk what ends a transaction goes on waiting. */
 static int refuse_deferred(struct sb_partition *partition, int code, uint64_t leader)
 {
+    struct sb_parked **link = &partition->deferred;
     int status = WIRE_OK;
 
-    while (partition->deferred && status == WIRE_OK) {
-        struct sb_parked *at = partition->deferred;
+    while (*link && status == WIRE_OK) {
+        struct sb_parked *at = *link;
 
-        partition->deferred = at->next;
-        if (!partition->deferred)
-            partition->deferred_end = &partition->deferred;
+        if (code == WIRE_E_DISK_FULL && ends_transaction(at->bytes)) {
+            link = &at->next;
+            continue;
+        }
+        *link = at->next;
         status = refuse(partition, at, code, leader);
         sb_parked_free(at);
     }
+    while (*link)
+        link = &(*link)->next;
+    partition->deferred_end = link;
     return status;
 }
 

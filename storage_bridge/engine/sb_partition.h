@@ -163,7 +163,7 @@ bool sb_partition_waits(const struct sb_partition *partition);
 uint64_t sb_partition_configured(struct sb_partition *partition, struct wire_configuration *out);
 
 /* Prepared transactions whose decision is unknown, ascending by decider: the least above `after`. 0: none. For
- * recovery; caller as for steps, of a partition that leads. */
+ * recovery; caller as for steps. While it does not lead: as of what is applied. */
 uint64_t sb_partition_prepared(struct sb_partition *partition, uint64_t after);
 
 /* Counters for WIRE_STATUS. */

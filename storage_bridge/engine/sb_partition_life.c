@@ -57,11 +57,16 @@ static int load(struct sb_partition *partition)
 int sb_partition_reload(struct sb_partition *partition)
 {
     struct sb_transaction found;
+    int status;
 
     while (sb_transactions_next(partition->applied_transactions, 0, &found) == WIRE_OK)
         sb_transactions_remove(partition->applied_transactions, found.id);
     partition->configured_index = 0;
-    return load(partition);
+    status = load(partition);
+    /* The source kept only what its own readers needed. */
+    if (partition->applied.version > partition->given_up)
+        partition->given_up = partition->applied.version;
+    return status;
 }
 
 int sb_partition_open(const struct sb_partition_options *options, struct sb_partition **out, struct sb_fault *fault)
@@ -334,10 +339,12 @@ void sb_partition_close(struct sb_partition *partition)
 uint64_t sb_partition_prepared(struct sb_partition *partition, uint64_t after)
 {
     struct sb_transaction found;
+    struct sb_transactions *table =
+        partition->leads ? partition->evaluated_transactions : partition->applied_transactions;
     uint64_t least = 0;
     uint64_t id = 0;
 
-    while (sb_transactions_next(partition->evaluated_transactions, id, &found) == WIRE_OK) {
+    while (sb_transactions_next(table, id, &found) == WIRE_OK) {
         id = found.id;
         if (found.state == SB_TRANSACTION_PREPARED && found.decider > after && (least == 0 || found.decider < least))
             least = found.decider;

@@ -363,6 +363,10 @@ static int open_member(struct sb_group *group, struct wire_span state, const str
         status = sb_shard_cut(group, group->durable_index);
     else if (start.term == 0 && members->count > 0)
         status = make_new(group, members, &first, &start);
+    else if (members->count > 0)
+        status = sb_fault_set(group->shard->fault, WIRE_E_CORRUPT,
+                              "the log has the state of replication group %llu, but no entries: log files are missing",
+                              (unsigned long long) group->id);
     if (status == WIRE_OK)
         status = sb_shard_member(group, &start, &update);
     return status == WIRE_OK ? sb_group_start(group, &update) : status;

@@ -156,7 +156,7 @@ struct sb_group_status {
 };
 /* False: no such group here. */
 bool sb_shard_status(const struct sb_shard *shard, uint64_t group, struct sb_group_status *out);
-/* See sb_partition_prepared; of a group that leads. */
+/* See sb_partition_prepared. */
 uint64_t sb_shard_prepared(struct sb_shard *shard, uint64_t group, uint64_t after);
 
 #endif

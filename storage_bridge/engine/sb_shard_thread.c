@@ -57,14 +57,6 @@ int sb_command_wait(struct sb_server *server, struct sb_command *command, struct
     return WIRE_OK;
 }
 
-static bool leads(struct sb_server *server)
-{
-    struct sb_group_status status;
-
-    return sb_shard_status(server->shard, WIRE_GROUP_LOCAL, &status) && status.leads;
-}
-
-/* What was prepared is known only to a leader. */
 static struct sb_command *pop_command(struct sb_server *server)
 {
     struct sb_command *command;
@@ -73,8 +65,6 @@ static struct sb_command *pop_command(struct sb_server *server)
         return NULL;
     pthread_mutex_lock(&server->lock);
     command = server->commands;
-    if (command && command->kind == SB_COMMAND_PREPARED && !leads(server))
-        command = NULL;
     if (command) {
         server->commands = command->next;
         if (!server->commands)

@@ -135,6 +135,7 @@ static int open_shard(struct sb_server *server, struct sb_fault *fault)
 }
 
 struct found {
+    uint64_t applied_index;  /* by the items store: entries below are of no use here */
     struct sb_digest digest; /* of the local group */
     struct sb_fault fault;   /* why an entry was refused */
 };
@@ -143,7 +144,9 @@ static int find_entry(void *context, const struct sb_log_entry *entry)
 {
     struct found *found = context;
 
-    return entry->group == WIRE_GROUP_LOCAL ? sb_digest_add(&found->digest, entry, &found->fault) : WIRE_OK;
+    if (entry->group != WIRE_GROUP_LOCAL || entry->index < found->applied_index)
+        return WIRE_OK;
+    return sb_digest_add(&found->digest, entry, &found->fault);
 }
 
 static int open_log(struct sb_server *server, struct found *found, struct sb_fault *fault)
@@ -238,6 +241,7 @@ static int open_stores(struct sb_server *server, struct found *found, struct sb_
 
     if (status == WIRE_OK)
         status = sb_meta_applied(&server->store, WIRE_GROUP_LOCAL, false, before, fault);
+    found->applied_index = before->index;
     return status == WIRE_OK ? open_log(server, found, fault) : status;
 }
 
