@@ -392,8 +392,9 @@ bool rg_step_append(struct rg_group *group, const struct rg_append *part)
     return step_received(group, part->from, &message, "append");
 }
 
-/* Who is asked may be a voter already and not know it yet. The library has it refuse, and a group that loses its leader
- * then may never have another; the thesis (4.1) lets the one who asks decide whose votes count. */
+/* Who is asked may be a voter already and not know it yet. The library has it refuse, and never forget a leader, and a
+ * group that loses its leader then may never have another; the thesis (4.1) lets the one who asks decide whose votes
+ * count. */
 static bool step_vote(struct rg_group *group, uint64_t from, struct raft_message *message)
 {
     const struct raft_configuration *known = &group->library->raft.configuration;
@@ -405,6 +406,13 @@ static bool step_vote(struct rg_group *group, uint64_t from, struct raft_message
             self = &known->servers[i];
     if (self == NULL)
         return step_received(group, from, message, "vote");
+    if (group->view.role == RG_FOLLOWER && group->now_ms >= group->heard_ms + group->options.election_timeout_ms) {
+        struct raft *raft = &group->library->raft;
+
+        raft_free(raft->follower_state.current_leader.address);
+        raft->follower_state.current_leader.id = 0;
+        raft->follower_state.current_leader.address = NULL;
+    }
     self->role = RAFT_VOTER;
     stepped = step_received(group, from, message, "vote");
     self->role = RAFT_STANDBY;

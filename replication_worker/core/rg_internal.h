@@ -78,7 +78,8 @@ struct rg_group {
     uint64_t begun_term;   /* the last that we have begun with an entry */
     uint64_t heard_term;   /* the last that we have heard a leader of, */
     uint64_t heard_leader; /* who it was, */
-    uint64_t heard_number; /* and the greatest sequence number it sent */
+    uint64_t heard_number; /* the greatest sequence number it sent, */
+    uint64_t heard_ms;     /* and when */
     struct rg_lease lease;
     struct rg_pending pending;
     struct wire_configuration configuration; /* in force */

@@ -23,6 +23,7 @@ static void hear(struct rg_group *group, const struct wire_peer_message *message
         group->heard_number = 0;
     group->heard_term = message->term;
     group->heard_leader = message->from;
+    group->heard_ms = group->now_ms;
     if (message->sequence > group->heard_number)
         group->heard_number = message->sequence;
 }

@@ -341,10 +341,10 @@ int main(int argc, char **argv)
         if (!run_seed(seed, only > 0 ? (enum group_fault)(only % GROUP_FAULT_COUNT) : GROUP_HONEST, true))
             return 1;
     }
-    if (only >= 0)
-        return 0;
     if (!print_counters(count))
         return 1;
+    if (only >= 0)
+        return 0;
     for (int fault = GROUP_HONEST + 1; fault < GROUP_FAULT_COUNT; fault++) {
         if (!fault_is_seen((enum group_fault) fault))
             return 1;

@@ -228,6 +228,7 @@ static void observe(struct group_world *world, struct group_node *node)
                    (unsigned long long) node->seen_commit, (unsigned long long) term, (unsigned long long) commit);
     node->seen_term = term;
     node->seen_commit = commit;
+    node->leased = group_serve_has_lease(world, node);
     if (node->lead_term != 0 && (!leads || term != node->lead_term)) {
         group_serve_deposed(world, node, GROUP_UNKNOWN_DEPOSED);
         node->lead_term = 0;
@@ -290,6 +291,8 @@ static void begin_install(struct group_world *world, struct group_node *node, co
                                                 .configuration = update->checkpoint.configuration,
                                                 .configuration_index = update->checkpoint.configuration_index};
     group_count(world, GROUP_INSTALLS_BEGUN);
+    if (!world->calm && group_one_in(world, 3))
+        node->armed = (enum group_point) group_between(world, POINT_MARKED, POINT_UNMARKED);
     group_push(world, (struct group_event){.at = world->now + delay,
                                            .kind = EVENT_FETCHED,
                                            .node = (uint32_t) (node->id - 1),
@@ -422,7 +425,8 @@ static void maybe_checkpoint(struct group_world *world, struct group_node *node)
 {
     struct group_write write = {.kind = WRITE_CHECKPOINT};
 
-    if (node->checkpointing || node->install != 0 || node->applied < node->next_checkpoint)
+    if (node->checkpointing || node->install != 0 || node->applied < node->next_checkpoint ||
+        node->applied > rg_commit(node->group))
         return;
     node->checkpointing = true;
     node->next_checkpoint = node->applied + group_between(world, world->checkpoint_every / 2, world->checkpoint_every);
@@ -674,6 +678,9 @@ void group_node_event(struct group_world *world, struct group_node *node, struct
         break;
     case EVENT_READ:
         group_serve_read(world, node, event);
+        break;
+    case EVENT_ANSWER:
+        group_serve_answer(world, node, event);
         break;
     case EVENT_FETCHED:
         fetched(world, node);

@@ -2,9 +2,9 @@
  * Requests at a simulated node: see sim_group_world.h.
  *
  * Conditions are judged against the newest value that the log has, committed or not. A success is answered when its
- * entry is applied. A refusal waits until the entry it saw is applied; if it saw what was applied already, the node must
- * lead still: by its lease, or the others say so. Reads need an applied entry of the own term; under the lease it is
- * checked after the read.
+ * entry is applied. A refusal waits until the entry it saw is applied, and needs the node to lead when it is judged: by
+ * its lease, or the others say so. Reads need an applied entry of the own term; under the lease it is checked after the
+ * read.
  */
 #include "sim_group_world.h"
 
@@ -25,7 +25,7 @@ static bool reads_are_safe(const struct group_world *world, const struct group_n
            (rg_is_settled(node->group) && node->applied_term == rg_term(node->group));
 }
 
-static bool has_lease(const struct group_world *world, const struct group_node *node)
+bool group_serve_has_lease(const struct group_world *world, const struct group_node *node)
 {
     uint64_t until = rg_lease_until(node->group);
 
@@ -43,6 +43,14 @@ static void wait_for(struct group_world *world, struct group_node *node, struct 
 
 void group_serve_request(struct group_world *world, struct group_node *node, size_t operation)
 {
+    if (operation_of(world, operation)->kind == GROUP_LEASE_READ) {
+        group_push(world, (struct group_event){.at = world->now + group_below(world, 300),
+                                               .kind = EVENT_READ,
+                                               .node = (uint32_t) (node->id - 1),
+                                               .incarnation = node->incarnation,
+                                               .a = operation});
+        return;
+    }
     if (node->mailbox_count + node->pending_count >= GROUP_PENDING) {
         group_client_answer(world, operation, GROUP_NEVER, 0);
         return;
@@ -90,30 +98,32 @@ static bool probe(struct group_world *world, struct group_node *node, struct gro
     return true;
 }
 
+/* That the entry it saw is committed tells nothing of now: members may have had it long before they chose another
+ * leader. So all refusals ask whether this is the leader still. */
 static void refuse(struct group_world *world, struct group_node *node, size_t operation, uint64_t observed,
                    uint64_t seen)
 {
     struct group_pending pending = {
         .kind = PENDING_REFUSAL, .operation = operation, .index = seen, .observed = observed};
 
-    if (world->fault == GROUP_REFUSES_EARLY || (seen == 0 && world->fault == GROUP_REFUSES_UNSURE)) {
-        group_client_answer(world, operation, GROUP_REFUSED, observed);
-        return;
-    }
     /* What was committed before this term may be in the log only. */
     if (seen == 0 && !reads_are_safe(world, node))
         pending.index = group_log_last(&node->log);
-    if (pending.index != 0) {
+    if (world->fault == GROUP_REFUSES_EARLY)
+        pending.index = 0;
+    if (pending.index != 0)
         group_count(world, GROUP_REFUSED_AFTER_ENTRY);
-        wait_for(world, node, pending);
-    } else if (has_lease(world, node)) {
-        group_count(world, GROUP_REFUSED_BY_LEASE);
-        group_client_answer(world, operation, GROUP_REFUSED, observed);
-    } else {
-        pending.kind = PENDING_REFUSAL_PROBE;
+    if (!group_serve_has_lease(world, node) && world->fault != GROUP_REFUSES_UNSURE) {
+        group_count(world, GROUP_REFUSED_BY_PROBE);
         if (!probe(world, node, pending))
             group_client_answer(world, operation, GROUP_NEVER, 0);
+        return;
     }
+    group_count(world, GROUP_REFUSED_BY_LEASE);
+    if (pending.index == 0)
+        group_client_answer(world, operation, GROUP_REFUSED, observed);
+    else
+        wait_for(world, node, pending);
 }
 
 static void stage(struct group_world *world, struct group_node *node, struct turn *turn, size_t operation)
@@ -131,33 +141,12 @@ static void stage(struct group_world *world, struct group_node *node, struct tur
 
 /* ---- reads ---- */
 
-static void read_under_lease(struct group_world *world, struct group_node *node, size_t operation)
+/* The value is read, event->c: may it be told? */
+void group_serve_answer(struct group_world *world, struct group_node *node, const struct group_event *event)
 {
-    uint64_t delay = group_one_in(world, 8) ? group_below(world, 20000) : group_below(world, 300);
+    bool leased = world->fault == GROUP_LEASE_UNCHECKED ? node->leased : group_serve_has_lease(world, node);
 
-    if (world->fault == GROUP_LEASE_UNCHECKED && !has_lease(world, node)) {
-        group_client_answer(world, operation, GROUP_NEVER, 0);
-        return;
-    }
-    group_push(world, (struct group_event){.at = world->now + delay,
-                                           .kind = EVENT_READ,
-                                           .node = (uint32_t) (node->id - 1),
-                                           .incarnation = node->incarnation,
-                                           .a = operation,
-                                           .b = rg_term(node->group),
-                                           .c = node->values[operation_of(world, operation)->key]});
-    if (!world->calm && group_one_in(world, 100)) {
-        group_count(world, GROUP_FAULT_PAUSE_READER);
-        group_pause(world, node, world->now + 1000 * group_between(world, 1, 4 * world->options.election_timeout_ms));
-    }
-}
-
-/* The data was read when the event was made; now the answer leaves. */
-void group_serve_read(struct group_world *world, struct group_node *node, const struct group_event *event)
-{
-    if (world->fault == GROUP_LEASE_UNCHECKED) {
-        group_client_answer(world, event->a, GROUP_DONE, node->values[operation_of(world, event->a)->key]);
-    } else if (rg_role(node->group) == RG_LEADER && rg_term(node->group) == event->b && has_lease(world, node)) {
+    if (rg_role(node->group) == RG_LEADER && rg_term(node->group) == event->b && leased) {
         group_count(world, GROUP_LEASE_READS);
         group_client_answer(world, event->a, GROUP_DONE, event->c);
     } else {
@@ -166,23 +155,48 @@ void group_serve_read(struct group_world *world, struct group_node *node, const 
     }
 }
 
-static void read_value(struct group_world *world, struct group_node *node, size_t operation)
+/* A reader has picked the request up. */
+void group_serve_read(struct group_world *world, struct group_node *node, const struct group_event *event)
 {
-    struct group_operation *wanted = operation_of(world, operation);
+    struct group_operation *wanted = operation_of(world, event->a);
+    struct group_event answer = *event;
+
+    if (rg_role(node->group) != RG_LEADER || !reads_are_safe(world, node)) {
+        group_count(world, GROUP_READS_TOO_EARLY);
+        group_client_answer(world, event->a, GROUP_NEVER, 0);
+        return;
+    }
+    if (rg_lease_until(node->group) == 0) {
+        group_count(world, GROUP_READS_WITHOUT_LEASE);
+        wanted->kind = GROUP_INDEX_READ;
+        group_serve_request(world, node, event->a);
+        return;
+    }
+    answer.kind = EVENT_ANSWER;
+    answer.b = rg_term(node->group);
+    answer.c = node->values[wanted->key];
+    answer.at = world->now + group_below(world, 300);
+    if (group_one_in(world, 2)) {
+        group_serve_answer(world, node, &answer);
+        return;
+    }
+    group_push(world, answer);
+    if (!world->calm && group_one_in(world, 100)) {
+        group_count(world, GROUP_FAULT_PAUSE_READER);
+        group_pause(world, node, world->now + 1000 * group_between(world, 1, 4 * world->options.election_timeout_ms));
+    }
+}
+
+static void read_confirmed(struct group_world *world, struct group_node *node, size_t operation)
+{
     struct group_pending pending = {
         .kind = PENDING_READ_PROBE, .operation = operation, .index = rg_commit(node->group)};
 
     if (!reads_are_safe(world, node)) {
         group_count(world, GROUP_READS_TOO_EARLY);
         group_client_answer(world, operation, GROUP_NEVER, 0);
-    } else if (wanted->kind == GROUP_LEASE_READ && rg_lease_until(node->group) != 0) {
-        read_under_lease(world, node, operation);
-    } else {
-        if (wanted->kind == GROUP_LEASE_READ)
-            group_count(world, GROUP_READS_WITHOUT_LEASE);
-        wanted->kind = GROUP_INDEX_READ;
-        if (!probe(world, node, pending))
-            group_client_answer(world, operation, GROUP_NEVER, 0);
+    } else if (!probe(world, node, pending)) {
+        group_client_answer(world, operation, GROUP_NEVER, 0);
     }
 }
 
@@ -205,7 +219,7 @@ static void submit(struct group_world *world, struct group_node *node, struct tu
 
         if (status == WIRE_E_NOT_LEADER)
             group_client_answer(world, turn->operations[i], GROUP_NEVER, 0);
-        else if (world->fault == GROUP_ACKNOWLEDGES_EARLY)
+        else if (world->fault == GROUP_ACKNOWLEDGES_EARLY && group_one_in(world, 2))
             group_client_answer(world, turn->operations[i], GROUP_DONE, 0);
         else
             wait_for(world, node, pending);
@@ -222,8 +236,8 @@ static void serve(struct group_world *world, struct group_node *node, struct tur
     uint64_t observed;
     uint64_t seen;
 
-    if (wanted->kind == GROUP_LEASE_READ || wanted->kind == GROUP_INDEX_READ) {
-        read_value(world, node, operation);
+    if (wanted->kind == GROUP_INDEX_READ) {
+        read_confirmed(world, node, operation);
         return;
     }
     observed = newest(node, turn, wanted->key, &seen);
@@ -317,10 +331,6 @@ static bool try_answer(struct group_world *world, struct group_node *node, const
         answer_entry(world, node, pending);
         break;
     case PENDING_REFUSAL:
-        group_client_answer(world, pending->operation, GROUP_REFUSED, pending->observed);
-        break;
-    case PENDING_REFUSAL_PROBE:
-        group_count(world, GROUP_REFUSED_BY_PROBE);
         group_client_answer(world, pending->operation, GROUP_REFUSED, pending->observed);
         break;
     case PENDING_READ_PROBE:

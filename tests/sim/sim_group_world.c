@@ -107,6 +107,10 @@ bool group_pop(struct group_world *world, struct group_event *out)
         /* What a suspended node should see it sees when it goes on, in the same order. */
         if (is_of_node(event.kind) && node->paused_until > world->now) {
             event.at = node->paused_until;
+            /* Readers are threads of their own; they and requests may be first. */
+            if ((event.kind == EVENT_READ || event.kind == EVENT_ANSWER || event.kind == EVENT_TURN) &&
+                group_one_in(world, 2))
+                event.order = 0;
             heap_push(world, event);
             continue;
         }

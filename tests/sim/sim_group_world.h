@@ -40,9 +40,9 @@ enum group_fault {
     GROUP_ACKNOWLEDGES_EARLY,     /* writes are answered before they are committed */
     GROUP_ACKNOWLEDGES_UNAPPLIED, /* writes are answered before they are applied */
     GROUP_REFUSES_EARLY,          /* refusals do not wait for the entry they depended on */
-    GROUP_REFUSES_UNSURE,         /* refusals that depended on no entry do not ask whether the node still leads */
+    GROUP_REFUSES_UNSURE,         /* refusals do not ask whether the node still leads */
     GROUP_LEASE_LONG,             /* the lease is taken to last an election timeout longer */
-    GROUP_LEASE_UNCHECKED,        /* the lease is checked before the read, not after */
+    GROUP_LEASE_UNCHECKED,        /* readers believe the last update that there is a lease, not the clock */
     GROUP_CLOCKS_DRIFT,           /* clocks drift by a third */
     GROUP_CLOCK_STOPS,            /* clocks do not run while a node is suspended */
     GROUP_READS_UNSETTLED,        /* reads before an entry of the own term is applied */
@@ -56,24 +56,25 @@ enum group_fault {
 /* How often what was reached, over all seeds. FAULT_: done to the group. AT_: crashes between two steps of a node. */
 #define GROUP_COUNTERS(X)                                                                                              \
     X(FAULT_LOSS)                                                                                                      \
-    X(FAULT_SLOW_LINK) X(FAULT_RECONNECT) X(FAULT_PARTITION) X(FAULT_ONE_WAY) X(FAULT_CRASH) X(FAULT_CRASH_ALL)        \
-        X(FAULT_CRASH_LEADER) X(FAULT_CRASH_AT) X(FAULT_SLOW_DISK) X(FAULT_DISK_STALL) X(FAULT_DRIFT) X(FAULT_PAUSE)   \
-            X(FAULT_PAUSE_READER) X(FAULT_TRANSFER) X(FAULT_CHECKPOINT) X(FAULT_INSTALL) X(FAULT_MEMBERS)              \
-                X(FAULT_EARLY_TIMEOUT) X(FAULT_QUIET) X(AT_NOTED) X(AT_QUEUED) X(AT_SENDING) X(AT_DURABLE) X(AT_TOLD)  \
-                    X(AT_APPLYING) X(AT_CHECKPOINTED) X(AT_MARKED) X(AT_INSTALLED) X(AT_UNMARKED) X(AT_STARTED)        \
-                        X(ELECTIONS) X(MESSAGES) X(MESSAGES_HELD) X(MESSAGES_DROPPED) X(APPENDS_SPLIT)                 \
-                            X(LOGS_REPLACED) X(WRITES_LOST) X(WRITES_SURVIVED) X(STARTS) X(STARTS_AHEAD_OF_LOG)        \
-                                X(STARTS_BESIDE_LOG) X(STARTS_MARKED) X(REBOOTS) X(APPLIED) X(APPLIED_UNDURABLE)       \
-                                    X(CONFIGURATIONS) X(CHECKPOINTS) X(CHECKPOINTS_REFUSED) X(LOGS_CUT) X(INSTALLS)    \
-                                        X(INSTALLS_BEGUN) X(INSTALLS_FAILED) X(SUBMITTED_TOGETHER) X(WRITES_DONE)      \
-                                            X(CONDITIONAL_DONE) X(REFUSED_AFTER_ENTRY) X(REFUSED_BY_LEASE)             \
-                                                X(REFUSED_BY_PROBE) X(LEASE_READS) X(LEASE_READS_TOO_LATE)             \
-                                                    X(INDEX_READS) X(READS_TOO_EARLY) X(READS_WITHOUT_LEASE)           \
-                                                        X(NOT_LEADER) X(UNKNOWN_DEPOSED) X(UNKNOWN_CRASHED)            \
-                                                            X(UNKNOWN_TIMED_OUT) X(TRANSFERS_REFUSED)                  \
-                                                                X(LEARNERS_ADDED) X(LEARNERS_PROMOTED)                 \
-                                                                    X(VOTERS_DEMOTED) X(MEMBERS_REMOVED)               \
-                                                                        X(MEMBERS_REFUSED) X(OPERATIONS)
+    X(FAULT_SLOW_LINK)                                                                                                 \
+    X(FAULT_RECONNECT)                                                                                                 \
+    X(FAULT_PARTITION)                                                                                                 \
+    X(FAULT_ONE_WAY) X(FAULT_CRASH) X(FAULT_CRASH_ALL) X(FAULT_CRASH_LEADER) X(FAULT_CRASH_AT) X(FAULT_SLOW_DISK)      \
+        X(FAULT_DISK_STALL) X(FAULT_DRIFT) X(FAULT_PAUSE) X(FAULT_PAUSE_READER) X(FAULT_TRANSFER) X(FAULT_CHECKPOINT)  \
+            X(FAULT_INSTALL) X(FAULT_MEMBERS) X(FAULT_EARLY_TIMEOUT) X(FAULT_QUIET) X(AT_NOTED) X(AT_QUEUED)           \
+                X(AT_SENDING) X(AT_DURABLE) X(AT_TOLD) X(AT_APPLYING) X(AT_CHECKPOINTED) X(AT_MARKED) X(AT_INSTALLED)  \
+                    X(AT_UNMARKED) X(AT_STARTED) X(ELECTIONS) X(MESSAGES) X(MESSAGES_HELD) X(MESSAGES_DROPPED)         \
+                        X(APPENDS_SPLIT) X(LOGS_REPLACED) X(WRITES_LOST) X(WRITES_SURVIVED) X(STARTS)                  \
+                            X(STARTS_AHEAD_OF_LOG) X(STARTS_BESIDE_LOG) X(STARTS_MARKED) X(REBOOTS) X(APPLIED)         \
+                                X(APPLIED_UNDURABLE) X(CONFIGURATIONS) X(CHECKPOINTS) X(CHECKPOINTS_REFUSED)           \
+                                    X(LOGS_CUT) X(INSTALLS) X(INSTALLS_BEGUN) X(INSTALLS_FAILED) X(SUBMITTED_TOGETHER) \
+                                        X(WRITES_DONE) X(CONDITIONAL_DONE) X(REFUSED_AFTER_ENTRY) X(REFUSED_BY_LEASE)  \
+                                            X(REFUSED_BY_PROBE) X(LEASE_READS) X(LEASE_READS_TOO_LATE) X(INDEX_READS)  \
+                                                X(READS_TOO_EARLY) X(READS_WITHOUT_LEASE) X(NOT_LEADER)                \
+                                                    X(UNKNOWN_DEPOSED) X(UNKNOWN_CRASHED) X(UNKNOWN_TIMED_OUT)         \
+                                                        X(TRANSFERS_REFUSED) X(LEARNERS_ADDED) X(LEARNERS_PROMOTED)    \
+                                                            X(VOTERS_DEMOTED) X(MEMBERS_REMOVED) X(MEMBERS_REFUSED)    \
+                                                                X(OPERATIONS)
 
 enum group_counter {
 #define X(name) GROUP_##name,
@@ -153,7 +154,7 @@ struct group_bytes {
     uint8_t data[];
 };
 
-enum group_pending_kind { PENDING_ENTRY, PENDING_REFUSAL, PENDING_REFUSAL_PROBE, PENDING_READ_PROBE };
+enum group_pending_kind { PENDING_ENTRY, PENDING_REFUSAL, PENDING_READ_PROBE };
 
 struct group_pending {
     enum group_pending_kind kind;
@@ -219,6 +220,7 @@ struct group_node {
     uint64_t seen_term;
     uint64_t seen_commit;
     uint64_t lead_term; /* 0: does not lead */
+    bool leased;        /* after the last update; GROUP_LEASE_UNCHECKED */
     struct group_bytes **outbox;
     size_t outbox_count;
     size_t outbox_capacity;
@@ -250,6 +252,7 @@ enum group_event_kind {
     EVENT_APPLY,
     EVENT_TURN,
     EVENT_READ,
+    EVENT_ANSWER,
     EVENT_FETCHED,
     EVENT_RESTART,
     EVENT_CLIENT,
@@ -396,7 +399,10 @@ void group_node_event(struct group_world *world, struct group_node *node, struct
 /* A request has arrived; the node is up. */
 void group_serve_request(struct group_world *world, struct group_node *node, size_t operation);
 void group_serve_turn(struct group_world *world, struct group_node *node);
+bool group_serve_has_lease(const struct group_world *world, const struct group_node *node);
+/* A read under the lease: a reader, which is a thread of its own, takes the value, then looks whether it may tell. */
 void group_serve_read(struct group_world *world, struct group_node *node, const struct group_event *event);
+void group_serve_answer(struct group_world *world, struct group_node *node, const struct group_event *event);
 /* Something was applied or confirmed. */
 void group_serve_progress(struct group_world *world, struct group_node *node);
 /* It leads no more, or is gone: whatever waits will never know. */
