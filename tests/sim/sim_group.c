@@ -77,7 +77,7 @@ static void open_nodes(struct group_world *world)
 {
     uint32_t voters = world->members ? (uint32_t) group_between(world, 3, world->node_count) : world->node_count;
     struct group_entry *first = first_entry(world, voters);
-    uint64_t most = world->fault == GROUP_CLOCKS_DRIFT ? 300000 : 10000;
+    uint64_t most = world->fault == GROUP_CLOCKS_DRIFT ? 600000 : 10000;
 
     for (uint32_t i = 0; i < world->node_count; i++) {
         struct group_node *node = &world->nodes[i];

@@ -45,6 +45,7 @@ static void look_elsewhere(struct group_world *world, struct group_client *clien
 
 static void ask(struct group_world *world, uint32_t number)
 {
+    uint64_t patience;
     struct group_client *client = &world->clients[number];
     struct group_node *node = &world->nodes[client->node];
 
@@ -52,10 +53,13 @@ static void ask(struct group_world *world, uint32_t number)
         return;
     client->operation = new_operation(world, number);
     client->wait_id++;
-    group_push(world, (struct group_event){.at = world->now + group_between(world, 500000, 3000000),
-                                           .kind = EVENT_CLIENT_GIVES_UP,
-                                           .a = number,
-                                           .b = client->wait_id});
+    patience = world->history.operations[client->operation].value == 0 ? group_between(world, 5000, 100000)
+                                                                       : group_between(world, 20000, 300000);
+    if (group_one_in(world, 4))
+        patience *= 10;
+    group_push(world,
+               (struct group_event){
+                   .at = world->now + patience, .kind = EVENT_CLIENT_GIVES_UP, .a = number, .b = client->wait_id});
     if (node->up)
         group_serve_request(world, node, client->operation);
     else
@@ -260,7 +264,7 @@ static void crash(struct group_world *world, struct group_node *node, enum group
 
 static void drift(struct group_world *world, struct group_node *node)
 {
-    uint64_t most = world->fault == GROUP_CLOCKS_DRIFT ? 300000 : 10000;
+    uint64_t most = world->fault == GROUP_CLOCKS_DRIFT ? 600000 : 10000;
 
     group_count(world, GROUP_FAULT_DRIFT);
     group_clock_set_rate(world, node, group_between(world, 1000000 - most, 1000000 + most));

@@ -137,9 +137,12 @@ struct group_write group_disk_finish(struct group_world *world, struct group_nod
     return write;
 }
 
-/* Wiped, and some of the new keys are there. */
+/* Wiped, and some of what is new is there. */
 static void tear(struct group_world *world, struct group_node *node, const struct group_write *write)
 {
+    struct group_checkpoint before = node->disk.checkpoint;
+
+    node->disk.checkpoint = group_one_in(world, 2) ? *write->checkpoint : before;
     for (uint32_t key = 0; key < GROUP_KEYS; key++)
         node->disk.checkpoint.values[key] = group_one_in(world, 2) ? write->checkpoint->values[key] : 0;
 }
@@ -148,7 +151,9 @@ void group_disk_crash(struct group_world *world, struct group_node *node)
 {
     for (int disk = 0; disk < DISKS; disk++) {
         struct group_queue *queue = &node->queues[disk];
-        uint64_t survive = group_below(world, queue->tail - queue->head + 1);
+        uint64_t count = queue->tail - queue->head;
+        uint64_t mode = group_below(world, 4); /* often all or nothing */
+        uint64_t survive = mode == 0 ? 0 : mode == 1 ? count : group_below(world, count + 1);
 
         for (; queue->head < queue->tail; queue->head++) {
             struct group_write *write = &queue->writes[queue->head];

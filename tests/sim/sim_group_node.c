@@ -169,11 +169,23 @@ static struct group_entry *entry_of(struct group_world *world, struct group_node
     return group_entry_make(world, head, before ? before->head.term : node->applied_term, 0, 0);
 }
 
+/* The end of the log is replaced: now and then what replaces it is applied durably before the log has it. */
+static void outrun_log(struct group_world *world, struct group_node *node, uint64_t index)
+{
+    if (world->calm || !group_one_in(world, 3))
+        return;
+    node->stalled_until = world->now + group_between(world, 100000, 1000000);
+    node->next_checkpoint = index;
+    node->armed = POINT_CHECKPOINTED;
+}
+
 static bool append(struct group_world *world, struct group_node *node, const struct rg_update *update,
                    struct group_entry *const *staged, size_t staged_count, struct group_write *write)
 {
-    if (update->entries[0].index <= group_log_last(&node->log))
+    if (update->entries[0].index <= group_log_last(&node->log)) {
         group_count(world, GROUP_LOGS_REPLACED);
+        outrun_log(world, node, update->entries[0].index);
+    }
     if (update->entries[0].index <= node->applied)
         group_fail(world, "node %llu is to drop entry %llu, which it has applied", (unsigned long long) node->id,
                    (unsigned long long) update->entries[0].index);
@@ -405,10 +417,6 @@ static void checkpoint_done(struct group_world *world, struct group_node *node, 
         return;
     group_count(world, GROUP_CHECKPOINTS);
     status = rg_checkpointed(node->group, group_clock_ms(world, node), index, term, first, &update);
-    if (status == WIRE_E_MEMBERSHIP) { /* its configuration is not known to be committed: another time */
-        group_count(world, GROUP_CHECKPOINTS_REFUSED);
-        return;
-    }
     if (first > node->log.first) {
         group_count(world, GROUP_LOGS_CUT);
         group_count(world, GROUP_FAULT_CHECKPOINT);
@@ -486,11 +494,11 @@ static void apply(struct group_world *world, struct group_node *node)
         apply_entry(world, node, entry);
         if (group_node_dies(world, node, POINT_APPLYING))
             break;
+        maybe_checkpoint(world, node);
     }
     if (is_dead(world, node))
         return;
     group_serve_progress(world, node);
-    maybe_checkpoint(world, node);
     if (batch == 0 && !is_dead(world, node))
         schedule_apply(world, node);
 }
@@ -577,13 +585,14 @@ static void written(struct group_world *world, struct group_node *node, int disk
         flush(world, node);
         break;
     case WRITE_MARK:
-        if (group_node_dies(world, node, POINT_MARKED))
+        if (is_dead(world, node))
             break;
         group_disk_write(world, node, STORE_DISK,
                          (struct group_write){.kind = WRITE_INSTALL,
                                               .checkpoint = memcpy(group_allocate(NULL, sizeof(*write.checkpoint)),
                                                                    node->incoming, sizeof(*write.checkpoint))});
-        flush(world, node);
+        if (!group_node_dies(world, node, POINT_MARKED))
+            flush(world, node);
         break;
     case WRITE_INSTALL:
         if (!group_node_dies(world, node, POINT_INSTALLED))

@@ -30,7 +30,7 @@ bool group_serve_has_lease(const struct group_world *world, const struct group_n
     uint64_t until = rg_lease_until(node->group);
 
     if (world->fault == GROUP_LEASE_LONG && until != 0)
-        until += world->options.election_timeout_ms;
+        until += 2 * (uint64_t) world->options.election_timeout_ms;
     return until > group_clock_ms(world, node);
 }
 

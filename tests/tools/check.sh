@@ -28,7 +28,15 @@ budget() {
 }
 
 fuzz_seconds() { case $level in default) echo 5 ;; ci) echo 60 ;; *) echo 1800 ;; esac; }
-sim_seeds() { case $level in default) echo 100 ;; ci) echo 400 ;; *) echo 100000 ;; esac; }
+sim_seeds() { # sim_seeds PROGRAM
+    case $level-$1 in
+    default-sim_group) echo 150 ;;
+    ci-sim_group) echo 4000 ;;
+    default-*) echo 100 ;;
+    ci-*) echo 400 ;;
+    *) echo 100000 ;;
+    esac
+}
 
 count() { # count PASSED FAILED
     passed=$((passed + $1))
@@ -106,8 +114,17 @@ suite_sim() {
     local program log
     build simulations || return
     for program in $(find build/sim -name 'sim_*' -type f -perm -u+x | sort); do
+        (
+            log=$logs/$(basename "$program").log
+            "$program" 1 "$(sim_seeds "$(basename "$program")")" >"$log" 2>&1
+            echo $? >"$log.status"
+        ) &
+        while [ "$(jobs -rp | wc -l)" -ge "$(nproc)" ]; do wait -n; done
+    done
+    wait
+    for program in $(find build/sim -name 'sim_*' -type f -perm -u+x | sort); do
         log=$logs/$(basename "$program").log
-        if "$program" 1 "$(sim_seeds)" >"$log" 2>&1; then count 1 0; else
+        if [ "$(cat "$log.status")" = 0 ]; then count 1 0; else
             tail -n 30 "$log"
             echo "FAILED: $program"
             count 0 1
