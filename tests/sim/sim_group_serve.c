@@ -162,7 +162,7 @@ void group_serve_read(struct group_world *world, struct group_node *node, const 
     struct group_event answer = *event;
 
     if (rg_role(node->group) != RG_LEADER || !reads_are_safe(world, node)) {
-        group_count(world, GROUP_READS_TOO_EARLY);
+        group_count(world, rg_role(node->group) != RG_LEADER ? GROUP_NOT_LEADER : GROUP_READS_TOO_EARLY);
         group_client_answer(world, event->a, GROUP_NEVER, 0);
         return;
     }
