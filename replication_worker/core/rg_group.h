@@ -167,7 +167,7 @@ uint64_t rg_voted_for(const struct rg_group *group);
 uint64_t rg_commit(const struct rg_group *group);
 uint64_t rg_last_index(const struct rg_group *group);
 bool rg_installing(const struct rg_group *group);
-bool rg_transferring(const struct rg_group *group); /* leader: rg_transfer has not ended */
+bool rg_transferring(const struct rg_group *group);     /* leader: rg_transfer has not ended */
 uint64_t rg_next_timeout(const struct rg_group *group); /* ms; UINT64_MAX: none (a sole voter that leads) */
 void rg_configuration(const struct rg_group *group, struct wire_configuration *out, uint64_t *index);
 /* Leader: how far a member is known to be durable, and when it was last heard of (0: never). False: no member. */
