@@ -9,8 +9,8 @@
  *   1. drops its log from update.entries[0].index on, and appends update.entries;
  *   2. notes rg_term() and rg_voted_for() if update.state;
  *   3. makes both durable, in one batch with those of other groups, and tells by rg_persisted (entries only);
- *   4. sends update.messages: each not before the state and the entries of its own update are durable, but for an
- *      APPEND of a leader, which needs only the state (Raft thesis 10.2.1);
+ *   4. sends update.messages: each not before every state noted so far and the entries of its own update are durable,
+ *      but for an APPEND of a leader, which needs only the states (Raft thesis 10.2.1);
  *   5. applies entries up to rg_commit(), never beyond what it has, and not while rg_installing(); tells by
  *      rg_configured about each configuration entry it applies.
  * An update is valid until the next call for the same group.

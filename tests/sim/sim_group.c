@@ -29,11 +29,16 @@ static const char *const counter_names[] = {
 };
 
 static const char *const fault_names[GROUP_FAULT_COUNT] = {
-    "honest",        "old term",        "forgets state",      "forgets vote",
-    "votes early",   "persisted early", "acknowledges early", "acknowledges unapplied",
-    "refuses early", "refuses unsure",  "lease long",         "lease unchecked",
-    "clocks drift",  "clock stops",     "reads unsettled",    "reads unconfirmed",
-    "no marker",     "keeps stale log", "cuts early",
+    "honest",          "old term",          "forgets state",      "forgets vote",           "votes early",
+    "waits for own",   "persisted early",   "acknowledges early", "acknowledges unapplied", "refuses early",
+    "refuses unsure",  "lease long",        "lease unchecked",    "clocks drift",           "clock stops",
+    "reads unsettled", "reads unconfirmed", "no marker",          "keeps stale log",        "cuts early",
+};
+
+/* Seeds that found a fault. They are new ones as soon as the simulation draws otherwise; the unit tests have them too. */
+static const uint64_t kept_seeds[] = {
+    692, 920, 1319, /* a leader is lost while a member is promoted: who does not know yet that it votes did not */
+    342, 500,       /* applied durably before the term of it was durable: the node did not start */
 };
 
 static uint64_t totals[GROUP_COUNTER_COUNT];
@@ -337,6 +342,10 @@ int main(int argc, char **argv)
     rg_set_heap(heap_allocate, heap_reallocate, heap_release);
     if (!group_history_self_test())
         return 1;
+    for (size_t i = 0; i < sizeof(kept_seeds) / sizeof(kept_seeds[0]) && only < 0; i++) {
+        if (!run_seed(kept_seeds[i], GROUP_HONEST, true))
+            return 1;
+    }
     for (uint64_t seed = first; seed < first + count; seed++) {
         if (!run_seed(seed, only > 0 ? (enum group_fault)(only % GROUP_FAULT_COUNT) : GROUP_HONEST, true))
             return 1;

@@ -135,9 +135,10 @@ static void post_messages(struct group_world *world, struct group_node *node, co
 {
     for (size_t i = 0; i < update->message_count; i++) {
         const struct wire_peer_message *message = &update->messages[i];
-        uint64_t needs =
-            message->kind != WIRE_PEER_APPEND && own_write > node->state_write ? own_write : node->state_write;
+        uint64_t needs = world->fault == GROUP_WAITS_FOR_OWN && !update->state ? 0 : node->state_write;
 
+        if (message->kind != WIRE_PEER_APPEND && own_write > needs)
+            needs = own_write;
         if (world->fault == GROUP_VOTES_EARLY)
             needs = 0;
         if (group_node_dies(world, node, POINT_SENDING))

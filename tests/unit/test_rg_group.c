@@ -432,6 +432,48 @@ static void test_changes_of_members(void **state)
     assert_int_equal(members[3].applied, l->applied);
 }
 
+/* Member 4 votes and does not know it; without it there is no majority. */
+static void test_vote_of_one_that_is_being_promoted(void **state)
+{
+    struct member *l = &members[1];
+    struct wire_configuration c = with(voters_of(3), 4, WIRE_MEMBER_LEARNER);
+
+    (void) state;
+    boot(3);
+    elect(l);
+    assert_int_equal(change(l, c), WIRE_OK);
+    deliver();
+    pass(3 * HEARTBEAT_MS);
+    assert_int_equal(members[4].applied, l->applied);
+    cut[1][4] = true;
+    assert_int_equal(change(l, with(c, 4, WIRE_MEMBER_VOTER)), WIRE_OK);
+    deliver();
+    crash(l);
+    pass(20 * ELECTION_MS);
+    assert_non_null(leader());
+    assert_int_equal(rg_voted_for(members[4].group), leader()->node);
+    assert_int_equal(configuration_of(&members[4]).members[3].role, WIRE_MEMBER_VOTER);
+}
+
+/* Nor does it forget what it owes a leader that it hears. */
+static void test_learner_refuses_votes_while_it_hears(void **state)
+{
+    struct wire_peer_message ask = {.kind = WIRE_PEER_VOTE, .from = 2, .index = 100};
+
+    (void) state;
+    boot(3);
+    elect(&members[1]);
+    assert_int_equal(change(&members[1], with(voters_of(3), 4, WIRE_MEMBER_LEARNER)), WIRE_OK);
+    deliver();
+    pass(3 * ELECTION_MS);
+    ask.term = rg_term(members[1].group) + 1;
+    ask.index_term = ask.term - 1;
+    drop_queue();
+    assert_int_equal(forge(&members[4], ask, NULL), WIRE_OK);
+    assert_int_equal(rg_term(members[4].group), ask.term - 1);
+    assert_int_equal(rg_voted_for(members[4].group), 0);
+}
+
 static void test_no_change_before_the_term_is_settled(void **state)
 {
     (void) state;
@@ -531,6 +573,7 @@ static void test_start_behind_the_log(void **state)
     s.applied_term = 5;
     s.voted_for = 2;
     assert_int_equal(rg_open(&options, &s, 0, &group, &update), WIRE_OK);
+    assert_true(update.state);
     assert_int_equal(rg_term(group), 5);
     assert_int_equal(rg_voted_for(group), 0);
     rg_close(group);
@@ -752,6 +795,8 @@ int main(void)
         RULE(test_time_does_not_go_back),
         RULE(test_term_begins_with_an_entry),
         RULE(test_changes_of_members),
+        RULE(test_vote_of_one_that_is_being_promoted),
+        RULE(test_learner_refuses_votes_while_it_hears),
         RULE(test_no_change_before_the_term_is_settled),
         RULE(test_replaced_entries_are_not_durable),
         RULE(test_shortened_entries),
