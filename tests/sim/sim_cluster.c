@@ -344,6 +344,7 @@ static void end_run(struct sim_cluster *cluster)
         }
     }
     sim_clients_close(cluster);
+    cluster->entries = sim_model_last(cluster->model);
     sim_model_close(cluster->model);
     sim_arena_reset();
     if (sb_memory_blocks() != 0)
@@ -371,7 +372,7 @@ static bool run_seed(uint64_t seed, enum sim_plant plant, bool loud)
             totals[i] += cluster.counts[i];
         total_ops += cluster.op_count + cluster.counts[MISFORTUNE_STRONG_READ] + cluster.counts[MISFORTUNE_STALE_READ];
         total_steps += cluster.steps;
-        total_entries += sim_model_last(cluster.model);
+        total_entries += cluster.entries;
     }
     if (getenv("SIM_CLUSTER_STATISTICS"))
         fprintf(stderr, "seed %llu plant %d: %zu writes, %llu strong reads, %llu steps: %s\n",

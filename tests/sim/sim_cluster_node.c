@@ -488,7 +488,6 @@ void sim_node_step(struct sim_node *node)
     if (node->inbox_count > 0)
         memmove(node->inbox, node->inbox + count, node->inbox_count * sizeof(*node->inbox));
     cluster->steps++;
-    cluster->entries += step.record_count;
     node->step_us = NEVER_US;
     if (status != WIRE_OK) {
         sim_cluster_fail(cluster, "node %llu cannot go on: %s: %s", (unsigned long long) node->id,

@@ -272,7 +272,7 @@ struct sim_cluster {
     uint64_t fault_every_us;
     uint64_t trailing;
     uint64_t steps;
-    uint64_t entries;
+    uint64_t entries; /* committed, in the end */
     uint64_t counts[MISFORTUNE_COUNT];
     bool failed;
     char reason[512];
