@@ -15,10 +15,11 @@
  * to the last whole table.
  *
  * Install takes all tables in by one atomic step, durable when it returns (struct sb_store, ingest). A crash before
- * leaves the ranges as they were, and the received tables are not used again. What the ranges had is replaced, yet they
- * should be cleared first (store->clear, when the "installing" marker is set): tables then go to the lowest level at
- * once. Over old data they go to level 0, from where all of them are compacted again, and where more than 20 files slow
- * all writes down; and the room is needed twice.
+ * leaves the ranges as they were, and the received tables are not used again. What the ranges had is replaced; a replica
+ * keeps it until then, for a checkpoint that does not arrive must leave it as it was. Over old data tables go to level
+ * 0, from where all of them are compacted again, and where more than 20 files slow all writes down; and the room is
+ * needed twice. Into ranges that hold nothing (a new replica's; or after store->clear, where what they hold is void)
+ * tables go to the lowest level at once.
  *
  * Threads: a checkpoint or a receiver is used by one thread at a time, not the shard's: make, write and install wait for
  * the disk; read by several at once. The directory may be used by all of them. While clear or install run, nobody
