@@ -18,7 +18,7 @@ budget() {
     unit) default=480 ci=900 ;;
     thread) default=120 ci=240 ;;
     fuzz) default=180 ci=780 ;;
-    sim) default=240 ci=600 ;;
+    sim) default=240 ci=1200 ;;
     models) default=360 ci=360 ;;
     regress) default=240 ci=300 ;;
     tap) default=600 ci=3000 ;;
@@ -31,7 +31,7 @@ fuzz_seconds() { case $level in default) echo 5 ;; ci) echo 60 ;; *) echo 1800 ;
 sim_seeds() { # sim_seeds PROGRAM
     case $level-$1 in
     default-sim_group) echo 150 ;;
-    ci-sim_group) echo 4000 ;;
+    ci-sim_group | ci-sim_cluster) echo 2000 ;;
     default-*) echo 100 ;;
     ci-*) echo 400 ;;
     *) echo 100000 ;;
