@@ -68,19 +68,63 @@ enum group_fault {
     X(FAULT_SLOW_DISK)                                                                                                 \
     X(FAULT_DISK_STALL)                                                                                                \
     X(FAULT_DRIFT)                                                                                                     \
-    X(FAULT_PAUSE) X(FAULT_PAUSE_READER) X(FAULT_TRANSFER) X(FAULT_CHECKPOINT) X(FAULT_INSTALL) X(FAULT_MEMBERS)       \
-        X(FAULT_EARLY_TIMEOUT) X(FAULT_QUIET) X(AT_NOTED) X(AT_QUEUED) X(AT_SENDING) X(AT_DURABLE) X(AT_TOLD)          \
-            X(AT_APPLYING) X(AT_CHECKPOINTED) X(AT_MARKED) X(AT_INSTALLED) X(AT_UNMARKED) X(AT_STARTED) X(ELECTIONS)   \
-                X(MESSAGES) X(MESSAGES_HELD) X(MESSAGES_DROPPED) X(APPENDS_SPLIT) X(LOGS_REPLACED) X(WRITES_LOST)      \
-                    X(WRITES_SURVIVED) X(STARTS) X(STARTS_AHEAD_OF_LOG) X(STARTS_BESIDE_LOG) X(STARTS_MARKED)          \
-                        X(REBOOTS) X(APPLIED) X(APPLIED_UNDURABLE) X(CONFIGURATIONS) X(CHECKPOINTS) X(LOGS_CUT)        \
-                            X(INSTALLS) X(INSTALLS_BEGUN) X(INSTALLS_FAILED) X(SUBMITTED_TOGETHER) X(WRITES_DONE)      \
-                                X(CONDITIONAL_DONE) X(REFUSED_AFTER_ENTRY) X(REFUSED_BY_LEASE) X(REFUSED_BY_PROBE)     \
-                                    X(LEASE_READS) X(LEASE_READS_TOO_LATE) X(INDEX_READS) X(READS_TOO_EARLY)           \
-                                        X(READS_WITHOUT_LEASE) X(NOT_LEADER) X(UNKNOWN_DEPOSED) X(UNKNOWN_CRASHED)     \
-                                            X(UNKNOWN_TIMED_OUT) X(TRANSFERS_REFUSED) X(LEARNERS_ADDED)                \
-                                                X(LEARNERS_PROMOTED) X(VOTERS_DEMOTED) X(MEMBERS_REMOVED)              \
-                                                    X(MEMBERS_REFUSED) X(OPERATIONS)
+    X(FAULT_PAUSE)                                                                                                     \
+    X(FAULT_PAUSE_READER)                                                                                              \
+    X(FAULT_TRANSFER)                                                                                                  \
+    X(FAULT_CHECKPOINT)                                                                                                \
+    X(FAULT_INSTALL)                                                                                                   \
+    X(FAULT_MEMBERS)                                                                                                   \
+    X(FAULT_EARLY_TIMEOUT)                                                                                             \
+    X(FAULT_QUIET)                                                                                                     \
+    X(AT_NOTED)                                                                                                        \
+    X(AT_QUEUED)                                                                                                       \
+    X(AT_SENDING)                                                                                                      \
+    X(AT_DURABLE)                                                                                                      \
+    X(AT_TOLD)                                                                                                         \
+    X(AT_APPLYING)                                                                                                     \
+    X(AT_CHECKPOINTED)                                                                                                 \
+    X(AT_MARKED)                                                                                                       \
+    X(AT_INSTALLED)                                                                                                    \
+    X(AT_UNMARKED)                                                                                                     \
+    X(AT_STARTED)                                                                                                      \
+    X(ELECTIONS)                                                                                                       \
+    X(MESSAGES)                                                                                                        \
+    X(MESSAGES_HELD)                                                                                                   \
+    X(MESSAGES_DROPPED)                                                                                                \
+    X(APPENDS_SPLIT)                                                                                                   \
+    X(LOGS_REPLACED)                                                                                                   \
+    X(WRITES_LOST)                                                                                                     \
+    X(WRITES_SURVIVED)                                                                                                 \
+    X(STARTS)                                                                                                          \
+    X(STARTS_AHEAD_OF_LOG)                                                                                             \
+    X(STARTS_BESIDE_LOG)                                                                                               \
+    X(STARTS_MARKED)                                                                                                   \
+    X(REBOOTS)                                                                                                         \
+    X(APPLIED)                                                                                                         \
+    X(APPLIED_UNDURABLE)                                                                                               \
+    X(CONFIGURATIONS)                                                                                                  \
+    X(CHECKPOINTS)                                                                                                     \
+    X(LOGS_CUT)                                                                                                        \
+    X(INSTALLS)                                                                                                        \
+    X(INSTALLS_BEGUN)                                                                                                  \
+    X(INSTALLS_FAILED)                                                                                                 \
+    X(SUBMITTED_TOGETHER)                                                                                              \
+    X(WRITES_DONE)                                                                                                     \
+    X(CONDITIONAL_DONE)                                                                                                \
+    X(REFUSED_AFTER_ENTRY)                                                                                             \
+    X(REFUSED_BY_LEASE)                                                                                                \
+    X(REFUSED_BY_PROBE)                                                                                                \
+    X(LEASE_READS)                                                                                                     \
+    X(LEASE_READS_TOO_LATE)                                                                                            \
+    X(INDEX_READS)                                                                                                     \
+    X(READS_TOO_EARLY)                                                                                                 \
+    X(READS_WITHOUT_LEASE)                                                                                             \
+    X(NOT_LEADER)                                                                                                      \
+    X(UNKNOWN_DEPOSED)                                                                                                 \
+    X(UNKNOWN_CRASHED)                                                                                                 \
+    X(UNKNOWN_TIMED_OUT)                                                                                               \
+    X(TRANSFERS_REFUSED)                                                                                               \
+    X(LEARNERS_ADDED) X(LEARNERS_PROMOTED) X(VOTERS_DEMOTED) X(MEMBERS_REMOVED) X(MEMBERS_REFUSED) X(OPERATIONS)
 
 enum group_counter {
 #define X(name) GROUP_##name,
