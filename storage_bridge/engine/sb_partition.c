@@ -146,7 +146,9 @@ void sb_draft_drop(struct sb_draft *draft)
 
 /* ---- replies ---- */
 
-static int send_reply(struct sb_partition *partition, uint64_t token, enum wire_operation operation,
+/* One that tells of no change may come from a leader that was deposed and does not know: that an entry it depended on
+ * is committed proves nothing, for others may have gone on from that entry. */
+static int send_reply(struct sb_partition *partition, uint64_t token, enum wire_operation operation, bool undone,
                       struct sb_buffer *bytes)
 {
     size_t capacity = partition->reply_capacity;
@@ -164,8 +166,11 @@ static int send_reply(struct sb_partition *partition, uint64_t token, enum wire_
     if (status != WIRE_OK)
         return status;
     partition->reply_buffers[partition->reply_count] = *bytes;
-    partition->replies[partition->reply_count] =
-        (struct sb_reply){.token = token, .operation = operation, .bytes = sb_buffer_span(bytes)};
+    partition->replies[partition->reply_count] = (struct sb_reply){
+        .token = token,
+        .operation = operation,
+        .believed = undone && partition->leads && (operation == WIRE_WRITE || operation == WIRE_DECIDE),
+        .bytes = sb_buffer_span(bytes)};
     partition->reply_count++;
     *bytes = (struct sb_buffer){0};
     return WIRE_OK;
@@ -175,6 +180,7 @@ int sb_partition_reply(struct sb_partition *partition, uint64_t token, enum wire
                        uint32_t detail, uint64_t snapshot, struct wire_span body, uint64_t depends)
 {
     struct wire_reply header = {.status = status, .detail = detail, .snapshot = snapshot};
+    bool undone = status != WIRE_OK || (operation == WIRE_WRITE && snapshot == 0);
     struct sb_buffer bytes = {0};
     struct sb_waiting *waiting;
     struct sb_waiting **link;
@@ -188,10 +194,7 @@ int sb_partition_reply(struct sb_partition *partition, uint64_t token, enum wire
     wire_write_bytes(&w, body.data, body.size);
     bytes.size = w.size;
     if (depends <= partition->applied.index) {
-        result = send_reply(partition, token, operation, &bytes);
-        if (result == WIRE_OK)
-            partition->replies[partition->reply_count - 1].believed =
-                partition->leads && (operation == WIRE_WRITE || operation == WIRE_DECIDE);
+        result = send_reply(partition, token, operation, undone, &bytes);
         sb_buffer_close(&bytes);
         return result;
     }
@@ -200,8 +203,8 @@ int sb_partition_reply(struct sb_partition *partition, uint64_t token, enum wire
         sb_buffer_close(&bytes);
         return WIRE_E_NOMEM;
     }
-    *waiting = (struct sb_waiting){
-        .index = depends, .token = token, .operation = operation, .refuses = status != WIRE_OK, .bytes = bytes};
+    *waiting =
+        (struct sb_waiting){.index = depends, .token = token, .operation = operation, .undone = undone, .bytes = bytes};
     /* Nearly always the newest; a refusal may depend on an older entry and goes before. */
     link = depends >= partition->waiting_newest ? partition->waiting_end : &partition->waiting;
     while (*link && (*link)->index <= depends)
@@ -219,7 +222,7 @@ static int release_replies(struct sb_partition *partition)
 {
     while (partition->waiting && partition->waiting->index <= partition->applied.index) {
         struct sb_waiting *ready = partition->waiting;
-        int status = send_reply(partition, ready->token, ready->operation, &ready->bytes);
+        int status = send_reply(partition, ready->token, ready->operation, ready->undone, &ready->bytes);
 
         if (status != WIRE_OK)
             return status;
@@ -437,7 +440,7 @@ int sb_partition_dismiss(struct sb_partition *partition, uint64_t leader)
 
         partition->waiting = gone->next;
         status = sb_partition_reply(partition, gone->token, gone->operation,
-                                    gone->refuses ? WIRE_E_NOT_LEADER : WIRE_E_UNKNOWN_OUTCOME, 0, leader, none, 0);
+                                    gone->undone ? WIRE_E_NOT_LEADER : WIRE_E_UNKNOWN_OUTCOME, 0, leader, none, 0);
         sb_buffer_close(&gone->bytes);
         sb_free(gone);
     }

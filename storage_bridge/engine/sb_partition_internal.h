@@ -27,7 +27,7 @@ struct sb_waiting {
     uint64_t index; /* deliver when applied >= index */
     uint64_t token;
     enum wire_operation operation;
-    bool refuses; /* tells of no change of its own: may be asked again should the leadership end */
+    bool undone; /* tells of no change of its own: may be asked again should the leadership end */
     struct sb_buffer bytes;
 };
 

@@ -77,6 +77,28 @@ static void test_confirmed(void **state)
     bed_free(bed);
 }
 
+/* That the entry is committed which a refusal depended on does not say who leads now. */
+static void test_refused_by_what_was_in_flight(void **state)
+{
+    struct bed_node *leader;
+    struct bed *bed = bed_with_value(0, &leader);
+    uint64_t written;
+    uint64_t refused;
+
+    (void) state;
+    bed->dropped_kind = WIRE_PEER_PROBE;
+    written = put_if(leader, 10, 20);
+    refused = put_if(leader, 10, 30);
+    assert_int_equal(bed_result(bed, written), -1);
+    bed_run(bed);
+    assert_int_equal(bed_result(bed, written), WIRE_OK);
+    assert_int_equal(bed_result(bed, refused), -1);
+    bed->dropped_kind = 0;
+    bed_elapse(bed, 2 * BED_HEARTBEAT_MS);
+    assert_int_equal(bed_result(bed, refused), WIRE_E_CONDITION);
+    bed_free(bed);
+}
+
 static void test_question_lost(void **state)
 {
     struct bed_node *leader;
@@ -164,9 +186,13 @@ static void test_alone(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_under_the_lease),         cmocka_unit_test(test_confirmed),
-        cmocka_unit_test(test_question_lost),           cmocka_unit_test(test_deposed),
-        cmocka_unit_test(test_ends_while_replies_wait), cmocka_unit_test(test_alone),
+        cmocka_unit_test(test_under_the_lease),
+        cmocka_unit_test(test_confirmed),
+        cmocka_unit_test(test_refused_by_what_was_in_flight),
+        cmocka_unit_test(test_question_lost),
+        cmocka_unit_test(test_deposed),
+        cmocka_unit_test(test_ends_while_replies_wait),
+        cmocka_unit_test(test_alone),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
