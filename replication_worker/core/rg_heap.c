@@ -1,5 +1,6 @@
 #include "rg_heap.h"
 
+#include <stdatomic.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -20,9 +21,10 @@ struct block {
     _Alignas(16) uint8_t bytes[];
 };
 
-static void *(*heap_allocate)(size_t size);
-static void *(*heap_reallocate)(void *pointer, size_t size);
-static void (*heap_release)(void *pointer);
+/* Set again by each shard, to the same. */
+static void *(*_Atomic heap_allocate)(size_t size);
+static void *(*_Atomic heap_reallocate)(void *pointer, size_t size);
+static void (*_Atomic heap_release)(void *pointer);
 static _Thread_local struct chunk *current;
 
 void rg_heap_set(void *(*allocate)(size_t size), void *(*reallocate)(void *pointer, size_t size),
