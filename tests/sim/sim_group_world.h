@@ -4,6 +4,7 @@
  *
  *   sim_group_world.c   events, clocks, links (messages go through wire_peer as bytes)
  *   sim_group_disk.c    what is durable when: writes in order, checkpoints, crashes
+ *   sim_group_send.c    messages wait for what must be durable
  *   sim_group_node.c    the caller's protocol of rg_group.h: updates, applying, checkpoints, installs
  *   sim_group_serve.c   requests at a node: writes, conditional writes, reads under the lease and by ReadIndex
  *   sim_group_client.c  clients, operators (transfer, members) and what goes wrong when
@@ -124,7 +125,12 @@ enum group_fault {
     X(UNKNOWN_CRASHED)                                                                                                 \
     X(UNKNOWN_TIMED_OUT)                                                                                               \
     X(TRANSFERS_REFUSED)                                                                                               \
-    X(LEARNERS_ADDED) X(LEARNERS_PROMOTED) X(VOTERS_DEMOTED) X(MEMBERS_REMOVED) X(MEMBERS_REFUSED) X(OPERATIONS)
+    X(LEARNERS_ADDED)                                                                                                  \
+    X(LEARNERS_PROMOTED)                                                                                               \
+    X(VOTERS_DEMOTED)                                                                                                  \
+    X(MEMBERS_REMOVED)                                                                                                 \
+    X(MEMBERS_REFUSED)                                                                                                 \
+    X(OPERATIONS)
 
 enum group_counter {
 #define X(name) GROUP_##name,
@@ -432,6 +438,14 @@ struct group_write group_disk_finish(struct group_world *world, struct group_nod
 void group_write_release(struct group_write *write);
 /* A prefix of what was under way has become durable, the rest is lost. */
 void group_disk_crash(struct group_world *world, struct group_node *node);
+
+/* ---- sim_group_send.c ---- */
+
+/* own_write: that of the update, 0: none. */
+void group_send_messages(struct group_world *world, struct group_node *node, const struct rg_update *update,
+                         uint64_t own_write);
+/* Something has become durable. */
+void group_send_flush(struct group_world *world, struct group_node *node);
 
 /* ---- sim_group_node.c ---- */
 
