@@ -16,7 +16,7 @@ budget() {
     case $1 in
     lint) default=120 ci=120 ;;
     unit) default=480 ci=900 ;;
-    thread) default=120 ci=240 ;;
+    thread) default=240 ci=480 ;;
     fuzz) default=180 ci=780 ;;
     sim) default=240 ci=1200 ;;
     models) default=360 ci=360 ;;
