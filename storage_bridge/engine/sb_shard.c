@@ -359,9 +359,10 @@ static int open_member(struct sb_group *group, struct wire_span state, const str
     group->durable_index = sb_partition_applied(group->partition)->index;
     if (usable && digest->count > 0)
         take_log(group, digest, &start);
-    else if (!usable)
+    else if (!usable) {
+        group->void_index = group->durable_index; /* should another checkpoint come before an entry */
         status = sb_shard_cut(group, group->durable_index);
-    else if (start.term == 0 && members->count > 0)
+    } else if (start.term == 0 && members->count > 0)
         status = make_new(group, members, &first, &start);
     else if (members->count > 0)
         status = sb_fault_set(group->shard->fault, WIRE_E_CORRUPT,
