@@ -6,6 +6,8 @@
  */
 #include "sb_partition_internal.h"
 
+#define TERM_SHIFT 32 /* numbers of transactions are those of a term, above all of terms before */
+
 static int load_transactions(struct sb_partition *partition)
 {
     struct sb_meta_key low;
@@ -236,7 +238,10 @@ int sb_partition_lead(struct sb_partition *partition, uint64_t term)
     partition->term = term;
     partition->horizon = partition->applied.horizon;
     partition->next_storage_id = partition->applied.next_storage_id ? partition->applied.next_storage_id : 1;
-    partition->next_transaction = partition->applied.next_transaction ? partition->applied.next_transaction : 1;
+    /* What a leader before has told of may be lost, and its asker not know it: no number is given twice. */
+    partition->next_transaction = partition->applied.next_transaction;
+    if (partition->next_transaction < term << TERM_SHIFT)
+        partition->next_transaction = term << TERM_SHIFT;
     status = abort_orphans(partition);
     return status == WIRE_OK ? sb_partition_resume(partition) : status;
 }
