@@ -22,7 +22,7 @@
 #define PLANT_SEEDS 500
 
 /* Each was a fault of the shard once. */
-static const uint64_t regressions[] = {111, 510, 1713};
+static const uint64_t regressions[] = {111, 165, 510, 530, 1713};
 
 void sim_cluster_fail(struct sim_cluster *cluster, const char *format, ...)
 {

@@ -234,6 +234,9 @@ static void go_on_with_transfer(struct sim_cluster *cluster, struct sim_client *
     else if (client->spills && !client->spilled) {
         choose_values(cluster, client);
         send_spill(cluster, client);
+    } else if (client->spilled && !cluster->calm && !sim_one_in(cluster, 3)) {
+        sim_read_own(cluster, client);
+        client->next_us = cluster->now_us + sim_between(cluster, 1000, 500000);
     } else if (client->aborts)
         send_abort(cluster, client);
     else {

@@ -20,13 +20,15 @@ static int read_body(struct sim_node *node, struct wire_span bytes, struct sb_bu
     return status;
 }
 
-/* Keys [first, last), at a snapshot or (0) the newest. */
-static bool read_keys(struct sim_node *node, uint64_t snapshot, int64_t first, int64_t last, int64_t *values)
+/* Keys [first, last), at a snapshot or (0) the newest; with intents of transaction `own`, unless that is 0. */
+static bool read_keys(struct sim_node *node, uint64_t snapshot, uint64_t own, int64_t first, int64_t last,
+                      int64_t *values)
 {
     struct sb_buffer out = {0};
     struct wire_reader r;
 
-    sim_begin((struct wire_request){.operation = WIRE_GET, .snapshot = snapshot, .storage_id = STORAGE}, NULL, 0);
+    sim_begin((struct wire_request){.operation = WIRE_GET, .snapshot = snapshot, .storage_id = STORAGE}, &own,
+              own != 0);
     sim_count((uint64_t) (last - first));
     for (int64_t key = first; key < last; key++) {
         struct wire_span span = sim_key(STORAGE, key);
@@ -102,7 +104,7 @@ static bool read_snapshot(struct sim_node *node, uint64_t snapshot, int64_t *val
 {
     if (sim_one_in(node->cluster, 3))
         return scan_keys(node, snapshot, values);
-    return read_keys(node, snapshot, 0, KEYS, values);
+    return read_keys(node, snapshot, 0, 0, KEYS, values);
 }
 
 /* ---- stale reads ---- */
@@ -125,6 +127,30 @@ void sim_read_stale(struct sim_node *node)
     }
     if (*held == 0 || sim_one_in(cluster, 4))
         *held = sim_one_in(cluster, 4) ? 0 : snapshot;
+}
+
+/* ---- own intents ---- */
+
+/* Whoever has spilled sees that, where it is applied, and what is committed; nothing of anybody else's. */
+void sim_read_own(struct sim_cluster *cluster, const struct sim_client *client)
+{
+    struct sim_node *node = &cluster->nodes[sim_below(cluster, NODES)];
+    uint64_t snapshot = node->applied_version;
+    int64_t values[ACCOUNTS];
+
+    if (!node->up || node->resume_us > cluster->now_us || node->checkpoint.go || snapshot == 0 ||
+        !read_keys(node, snapshot, client->spilled, 0, ACCOUNTS, values))
+        return;
+    cluster->counts[MISFORTUNE_OWN_READ]++;
+    for (int64_t key = 0; key < ACCOUNTS; key++) {
+        bool right = values[key] == sim_model_value(cluster->model, key, snapshot, NULL);
+
+        for (size_t i = 0; i + 1 < client->sent_count; i++)
+            right = right || (client->sent[i].key == key && client->sent[i].value == values[key]);
+        if (!right)
+            sim_cluster_fail(cluster, "a transaction reads %lld from key %lld on node %llu, which is not its own",
+                             (long long) values[key], (long long) key, (unsigned long long) node->id);
+    }
 }
 
 /* ---- strong reads ---- */
@@ -160,7 +186,7 @@ static void read_data(struct sim_cluster *cluster, struct sim_client *client, st
     if (whole)
         (void) read_snapshot(node, client->read_version, client->read_values);
     else
-        (void) read_keys(node, 0, client->read_key, client->read_key + 1, client->read_values);
+        (void) read_keys(node, 0, 0, client->read_key, client->read_key + 1, client->read_values);
 }
 
 static bool has_lease(const struct sim_node *node)

@@ -312,6 +312,8 @@ static void take_spill(struct sim_cluster *cluster, struct sim_client *client, c
 
     if (reply->status == WIRE_OK) {
         client->spilled = wire_read_u64(&body);
+        if (sim_one_in(cluster, 4))
+            client->next_us = cluster->now_us + sim_between(cluster, 100000, 5000000);
         return;
     }
     if (!knows_no_leader(reply->status) && reply->status != WIRE_E_NOT_LOCKED && reply->status != WIRE_E_DISK_FULL)

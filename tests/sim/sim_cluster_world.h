@@ -87,6 +87,7 @@ enum sim_plant {
     X(STRONG_READ, "strong reads")                                                                                     \
     X(LEASELESS, "strong reads refused for want of a lease")                                                           \
     X(STALE_READ, "stale reads")                                                                                       \
+    X(OWN_READ, "reads of own intents")                                                                                \
     X(OLD_READ, "reads of old snapshots")                                                                              \
     X(WRITE_DONE, "writes done")                                                                                       \
     X(TRANSFER_DONE, "transfers done")                                                                                 \
@@ -369,6 +370,8 @@ void sim_client_begin_read(struct sim_cluster *cluster, struct sim_client *clien
 void sim_client_go_on_reading(struct sim_cluster *cluster, struct sim_client *client);
 /* At the node's own applied version, or at a snapshot that is held there. */
 void sim_read_stale(struct sim_node *node);
+/* Of a client that has spilled, on any node. */
+void sim_read_own(struct sim_cluster *cluster, const struct sim_client *client);
 void sim_node_compare(struct sim_node *left, struct sim_node *right);
 
 /* ---- sim_cluster_faults.c ---- */
