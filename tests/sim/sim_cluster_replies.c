@@ -92,14 +92,15 @@ static void answer(struct sim_cluster *cluster, struct sim_client *client, struc
 void sim_clients_answer(struct sim_node *node, const struct sb_reply *reply)
 {
     struct sim_cluster *cluster = node->cluster;
-    struct sim_client *client = &cluster->clients[reply->token & 0xff];
+    size_t at = reply->token & 0xff; /* nobody's: of a decision by recovery */
+    struct sim_client *client = &cluster->clients[at < CLIENTS ? at : 0];
     struct wire_reply opened;
 
     if (wire_reply_open(reply->bytes.data, reply->bytes.size, &opened) != WIRE_OK) {
         sim_cluster_fail(cluster, "a reply is malformed");
         return;
     }
-    if ((reply->token & 0xff) >= CLIENTS || !client->waiting || client->token != reply->token)
+    if (at >= CLIENTS || !client->waiting || client->token != reply->token)
         return;
     if (client->reply_us != NEVER_US)
         sim_cluster_fail(cluster, "a request is answered twice");
