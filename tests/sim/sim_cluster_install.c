@@ -13,7 +13,8 @@ static struct wire_span copy_of(struct wire_span bytes)
 
     if (!copy)
         abort();
-    memcpy(copy, bytes.data, bytes.size);
+    if (bytes.size > 0)
+        memcpy(copy, bytes.data, bytes.size);
     return (struct wire_span){copy, bytes.size};
 }
 
