@@ -22,22 +22,38 @@ struct block {
 };
 
 /* Set again by each shard, to the same. */
-static void *(*_Atomic heap_allocate)(size_t size);
-static void *(*_Atomic heap_reallocate)(void *pointer, size_t size);
-static void (*_Atomic heap_release)(void *pointer);
+static void *(*_Atomic set_allocate)(size_t size);
+static void *(*_Atomic set_reallocate)(void *pointer, size_t size);
+static void (*_Atomic set_release)(void *pointer);
 static _Thread_local struct chunk *current;
 
 void rg_heap_set(void *(*allocate)(size_t size), void *(*reallocate)(void *pointer, size_t size),
                  void (*release)(void *pointer))
 {
-    heap_allocate = allocate;
-    heap_reallocate = reallocate;
-    heap_release = release;
+    atomic_store(&set_allocate, allocate);
+    atomic_store(&set_reallocate, reallocate);
+    atomic_store(&set_release, release);
 }
 
 bool rg_heap_is_set(void)
 {
-    return heap_allocate != NULL && heap_reallocate != NULL && heap_release != NULL;
+    return atomic_load(&set_allocate) != NULL && atomic_load(&set_reallocate) != NULL &&
+           atomic_load(&set_release) != NULL;
+}
+
+static void *heap_allocate(size_t size)
+{
+    return atomic_load_explicit(&set_allocate, memory_order_relaxed)(size);
+}
+
+static void *heap_reallocate(void *pointer, size_t size)
+{
+    return atomic_load_explicit(&set_reallocate, memory_order_relaxed)(pointer, size);
+}
+
+static void heap_release(void *pointer)
+{
+    atomic_load_explicit(&set_release, memory_order_relaxed)(pointer);
 }
 
 int rg_heap_enter(size_t size)
