@@ -66,7 +66,7 @@ static int let_go(struct sb_group *group)
     struct sb_shard *shard = group->shard;
     struct sb_held *held = group->held;
     int status =
-        sb_shard_grow((void **) &shard->replies, &shard->reply_capacity, shard->reply_count, sizeof(*shard->replies));
+        sb_array_grow((void **) &shard->replies, &shard->reply_capacity, shard->reply_count, sizeof(*shard->replies));
 
     if (status != WIRE_OK)
         return status;

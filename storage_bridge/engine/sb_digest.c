@@ -3,21 +3,6 @@
 
 #include "wire_entry.h"
 
-static int grow(void **array, size_t *capacity, size_t count, size_t element)
-{
-    size_t wanted = *capacity ? *capacity * 2 : 64;
-    void *grown;
-
-    if (count < *capacity)
-        return WIRE_OK;
-    grown = sb_realloc(*array, wanted * element);
-    if (!grown)
-        return WIRE_E_NOMEM;
-    *array = grown;
-    *capacity = wanted;
-    return WIRE_OK;
-}
-
 int sb_entry_kind(struct wire_entry entry, struct wire_configuration *configuration, enum rg_entry_kind *kind)
 {
     struct wire_effect effect;
@@ -34,8 +19,8 @@ int sb_entry_kind(struct wire_entry entry, struct wire_configuration *configurat
 static int keep_configuration(struct sb_digest *digest, struct rg_entry *entry,
                               const struct wire_configuration *configuration)
 {
-    int status = grow((void **) &digest->configurations, &digest->configuration_capacity, digest->configuration_count,
-                      sizeof(*configuration));
+    int status = sb_array_grow((void **) &digest->configurations, &digest->configuration_capacity,
+                               digest->configuration_count, sizeof(*configuration));
 
     if (status != WIRE_OK)
         return status;
@@ -72,7 +57,7 @@ int sb_digest_add(struct sb_digest *digest, const struct sb_log_entry *entry, st
         return sb_fault_set(fault, WIRE_E_CORRUPT, "log entry %llu of group %llu is malformed: %s",
                             (unsigned long long) entry->index, (unsigned long long) entry->group,
                             wire_error_text(status));
-    status = grow((void **) &digest->entries, &digest->capacity, digest->count, sizeof(*digest->entries));
+    status = sb_array_grow((void **) &digest->entries, &digest->capacity, digest->count, sizeof(*digest->entries));
     if (status != WIRE_OK)
         return status;
     added = &digest->entries[digest->count];
@@ -83,7 +68,6 @@ int sb_digest_add(struct sb_digest *digest, const struct sb_log_entry *entry, st
         return status;
     if (digest->count++ == 0)
         digest->first_index = entry->index;
-    digest->term = entry->term > digest->term ? entry->term : digest->term;
     if (kind == RG_CONFIGURATION)
         point_to_configurations(digest);
     return WIRE_OK;

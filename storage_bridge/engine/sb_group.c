@@ -373,7 +373,7 @@ static int follow_role(struct sb_group *group)
 static int ask_for_checkpoint(struct sb_group *group, uint64_t index, bool go)
 {
     struct sb_shard *shard = group->shard;
-    int status = sb_shard_grow((void **) &shard->installs, &shard->install_capacity, shard->install_count,
+    int status = sb_array_grow((void **) &shard->installs, &shard->install_capacity, shard->install_count,
                                sizeof(*shard->installs));
 
     if (status == WIRE_OK)
@@ -644,7 +644,7 @@ static int take_replies(struct sb_group *group, const struct sb_outcome *outcome
             status = sb_group_hold(group, &outcome->replies[i]);
             continue;
         }
-        status = sb_shard_grow((void **) &shard->replies, &shard->reply_capacity, shard->reply_count,
+        status = sb_array_grow((void **) &shard->replies, &shard->reply_capacity, shard->reply_count,
                                sizeof(*shard->replies));
         if (status == WIRE_OK)
             shard->replies[shard->reply_count++] = outcome->replies[i];
@@ -663,7 +663,7 @@ int sb_group_finish(struct sb_group *group)
     if (status == WIRE_OK)
         status = take_replies(group, &outcome);
     for (size_t i = 0; i < outcome.fetch_count && status == WIRE_OK; i++) {
-        status = sb_shard_grow((void **) &shard->fetches, &shard->fetch_capacity, shard->fetch_count,
+        status = sb_array_grow((void **) &shard->fetches, &shard->fetch_capacity, shard->fetch_count,
                                sizeof(*shard->fetches));
         if (status == WIRE_OK)
             shard->fetches[shard->fetch_count++] = outcome.fetches[i];

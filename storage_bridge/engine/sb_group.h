@@ -102,8 +102,6 @@ struct sb_shard {
 
 /* ---- sb_shard.c ---- */
 
-/* Room for one more element. Errors: WIRE_E_NOMEM. */
-int sb_shard_grow(void **array, size_t *capacity, size_t count, size_t element);
 /* A record for the log. Errors: WIRE_E_NOMEM. */
 int sb_shard_record(struct sb_group *group, uint64_t index, uint64_t term, struct wire_span payload);
 /* Bytes of records that are not needed here any more, but perhaps being written. */

@@ -127,3 +127,18 @@ void sb_span_free(struct wire_span *span)
     sb_free((void *) span->data);
     *span = (struct wire_span){0};
 }
+
+int sb_array_grow(void **array, size_t *capacity, size_t count, size_t element)
+{
+    size_t wanted = *capacity ? *capacity * 2 : 16;
+    void *grown;
+
+    if (count < *capacity)
+        return WIRE_OK;
+    grown = sb_realloc(*array, wanted * element);
+    if (!grown)
+        return WIRE_E_NOMEM;
+    *array = grown;
+    *capacity = wanted;
+    return WIRE_OK;
+}

@@ -43,4 +43,8 @@ static inline struct wire_span sb_buffer_span(const struct sb_buffer *buffer)
 int sb_span_copy(struct wire_span span, struct wire_span *out);
 void sb_span_free(struct wire_span *span);
 
+/* Room for one more element behind `count`: *array is the caller's, of *capacity elements, and at least doubles. Errors:
+ * WIRE_E_NOMEM (nothing has changed). */
+int sb_array_grow(void **array, size_t *capacity, size_t count, size_t element);
+
 #endif

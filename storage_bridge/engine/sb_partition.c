@@ -9,21 +9,6 @@
 #define PORTION_ENTRIES 32
 #define PORTION_BYTES ((size_t) 256 * 1024)
 
-static int grow_array(void **array, size_t *capacity, size_t count, size_t element)
-{
-    size_t wanted = *capacity ? *capacity * 2 : 16;
-    void *grown;
-
-    if (count < *capacity)
-        return WIRE_OK;
-    grown = sb_realloc(*array, wanted * element);
-    if (!grown)
-        return WIRE_E_NOMEM;
-    *array = grown;
-    *capacity = wanted;
-    return WIRE_OK;
-}
-
 /* ---- entries ---- */
 
 int sb_draft_begin(struct sb_partition *partition, uint64_t transaction, struct sb_draft *draft)
@@ -122,8 +107,8 @@ int sb_draft_seal(struct sb_draft *draft)
     if (status == WIRE_OK)
         status = overlay_entry(partition, &draft->header, sb_buffer_span(&flight->bytes));
     if (status == WIRE_OK)
-        status = grow_array((void **) &partition->entries, &partition->entry_capacity, partition->entry_count,
-                            sizeof(*partition->entries));
+        status = sb_array_grow((void **) &partition->entries, &partition->entry_capacity, partition->entry_count,
+                               sizeof(*partition->entries));
     if (status != WIRE_OK)
         return status == WIRE_E_NOMEM
                    ? status
@@ -153,7 +138,7 @@ static int send_reply(struct sb_partition *partition, uint64_t token, enum wire_
 {
     size_t capacity = partition->reply_capacity;
     int status =
-        grow_array((void **) &partition->replies, &capacity, partition->reply_count, sizeof(*partition->replies));
+        sb_array_grow((void **) &partition->replies, &capacity, partition->reply_count, sizeof(*partition->replies));
 
     if (status == WIRE_OK && capacity != partition->reply_capacity) {
         struct sb_buffer *buffers = sb_realloc(partition->reply_buffers, capacity * sizeof(*buffers));
@@ -457,8 +442,8 @@ static int collect_fetches(struct sb_partition *partition)
     for (struct sb_parked *at = partition->parked; at && status == WIRE_OK; at = at->next) {
         if (at->key_count == 0 || at->fetched)
             continue;
-        status = grow_array((void **) &partition->fetches, &partition->fetch_capacity, partition->fetch_count,
-                            sizeof(*partition->fetches));
+        status = sb_array_grow((void **) &partition->fetches, &partition->fetch_capacity, partition->fetch_count,
+                               sizeof(*partition->fetches));
         if (status == WIRE_OK) {
             at->fetched = true;
             partition->fetches[partition->fetch_count++] = (struct sb_fetch){

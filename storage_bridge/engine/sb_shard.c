@@ -1,21 +1,6 @@
 /* See sb_shard.h. Events are given to their groups (sb_group.c); what these want is collected. */
 #include "sb_group.h"
 
-int sb_shard_grow(void **array, size_t *capacity, size_t count, size_t element)
-{
-    size_t wanted = *capacity ? *capacity * 2 : 16;
-    void *grown;
-
-    if (count < *capacity)
-        return WIRE_OK;
-    grown = sb_realloc(*array, wanted * element);
-    if (!grown)
-        return WIRE_E_NOMEM;
-    *array = grown;
-    *capacity = wanted;
-    return WIRE_OK;
-}
-
 /* ---- records ---- */
 
 static int grow_pending(struct sb_shard *shard)
@@ -43,7 +28,7 @@ int sb_shard_record(struct sb_group *group, uint64_t index, uint64_t term, struc
     int status = grow_pending(shard);
 
     if (status == WIRE_OK)
-        status = sb_shard_grow((void **) &shard->records, &shard->record_capacity, shard->record_count,
+        status = sb_array_grow((void **) &shard->records, &shard->record_capacity, shard->record_count,
                                sizeof(*shard->records));
     if (status != WIRE_OK)
         return status;
@@ -208,7 +193,7 @@ static int enlist(struct sb_shard *shard, struct sb_group *group)
 {
     size_t capacity = shard->group_capacity;
     size_t at = group_place(shard, group->id);
-    int status = sb_shard_grow((void **) &shard->groups, &capacity, shard->group_count, sizeof(*shard->groups));
+    int status = sb_array_grow((void **) &shard->groups, &capacity, shard->group_count, sizeof(*shard->groups));
     struct sb_group **heap;
 
     if (status == WIRE_OK && capacity != shard->group_capacity) {
@@ -321,7 +306,7 @@ int sb_shard_member(struct sb_group *group, struct rg_start *start, struct rg_up
 int sb_shard_cut(struct sb_group *group, uint64_t index)
 {
     struct sb_shard *shard = group->shard;
-    int status = sb_shard_grow((void **) &shard->cuts, &shard->cut_capacity, shard->cut_count, sizeof(*shard->cuts));
+    int status = sb_array_grow((void **) &shard->cuts, &shard->cut_capacity, shard->cut_count, sizeof(*shard->cuts));
 
     if (status == WIRE_OK)
         shard->cuts[shard->cut_count++] = (struct sb_cut){.group = group->id, .index = index};
@@ -482,7 +467,7 @@ static int refuse(struct sb_shard *shard, const struct sb_event *event, int code
     int status = owner ? sb_buffer_reserve(&owner->bytes, WIRE_REPLY_HEADER_SIZE) : WIRE_E_NOMEM;
 
     if (status == WIRE_OK)
-        status = sb_shard_grow((void **) &shard->replies, &shard->reply_capacity, shard->reply_count,
+        status = sb_array_grow((void **) &shard->replies, &shard->reply_capacity, shard->reply_count,
                                sizeof(*shard->replies));
     if (status != WIRE_OK) {
         sb_flight_free(owner);
@@ -583,7 +568,7 @@ static int collect_messages(struct sb_shard *shard, struct sb_group *group)
 {
     while (group->outbox && group->outbox->record <= shard->durable) {
         struct sb_outbound *ready = group->outbox;
-        int status = sb_shard_grow((void **) &shard->messages, &shard->message_capacity, shard->message_count,
+        int status = sb_array_grow((void **) &shard->messages, &shard->message_capacity, shard->message_count,
                                    sizeof(*shard->messages));
 
         if (status != WIRE_OK)

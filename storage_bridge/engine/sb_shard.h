@@ -61,7 +61,6 @@ struct sb_shard_options {
 /* What the log holds of a group, collected while it is opened: call sb_digest_add for each entry, in log order. */
 struct sb_digest {
     uint64_t first_index;
-    uint64_t term; /* greatest seen */
     struct rg_entry *entries;
     size_t count;
     size_t capacity;
